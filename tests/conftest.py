@@ -1,0 +1,32 @@
+"""Shared fixtures: where the real recordings are, and signals made from a seed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _find_data() -> Path | None:
+    """The folder of real recordings, if this machine has it."""
+    for folder in (os.environ.get("UNMUFFLE_DATA"), ROOT.parent / "shared" / "data"):
+        if folder and (Path(folder) / "manifest.csv").is_file():
+            return Path(folder)
+    return None
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    folder = _find_data()
+    if folder is None:
+        pytest.skip("real recordings are not on this machine (set UNMUFFLE_DATA)")
+    return folder
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20)
