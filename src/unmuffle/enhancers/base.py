@@ -1,0 +1,537 @@
+"""The contract that every enhancement method keeps. Read this file first.
+
+Three objects, from the outside in:
+
+:class:`Enhancer`
+    What a user names: an immutable, shareable set of parameters (and weights, for networks).
+    ``enhancer.stream(sample_rate, channels)`` starts a stream, cheaply.
+:class:`Stream`
+    What a user feeds: ``process(block)``, ``flush()``, ``reset()``, and the wet/dry controls. The
+    one final class; it checks input, aligns the dry signal and counts samples for every method.
+:class:`Kernel`
+    What an author writes. :class:`StepKernel` covers methods that take a fixed number of samples
+    at a time, :class:`SpectralKernel` those that work on STFT frames, :class:`WholeKernel` those
+    that need the entire signal.
+
+A file is a stream that ends: :func:`run_offline` is ``process`` + ``flush`` minus the latency, and
+there is no second path.
+
+Counting
+--------
+After ``n`` samples in and a ``flush``, exactly ``n + latency_samples`` samples have come out, of
+which the first ``latency_samples`` belong to the time before the signal began.
+"""
+
+from __future__ import annotations
+
+import abc
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import numpy as np
+
+from ..errors import ParameterError, ShapeError, StreamError, UnboundedLatencyError
+from ..signal.blocks import Fifo, Samples, as_block, check_channels, check_rate
+from ..signal.stft import Frames, Spectrum, StftSpec
+from . import params
+
+UNBOUNDED: Final = -1
+"""``latency_samples`` of a method that answers only when the signal has ended."""
+
+RAMP_MS = 20.0
+"""Time in which a change of strength or bypass is carried out, so that it does not click."""
+
+
+class Kernel(abc.ABC):
+    """The running part of a method, for one stream at one sample rate and channel count.
+
+    Input is checked before it gets here. A kernel never writes into its input.
+    """
+
+    channels: int
+    latency_samples: int
+
+    @abc.abstractmethod
+    def push(self, x: Samples) -> Samples:
+        """Take ``(channels, n)`` samples, return those that are ready (any number, also none)."""
+
+    @abc.abstractmethod
+    def finish(self) -> Samples:
+        """Return all that is still owed: in total ``samples in + latency_samples``."""
+
+    @abc.abstractmethod
+    def reset(self) -> None:
+        """Return to the state of a new kernel."""
+
+    @abc.abstractmethod
+    def snapshot(self) -> dict[str, Any]:
+        """A copy of the whole state, as plain containers of arrays and numbers."""
+
+    @abc.abstractmethod
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from what :meth:`snapshot` returned."""
+
+    @abc.abstractmethod
+    def hold(self, quantum: int) -> tuple[int, int]:
+        """How many samples can be held back beyond the latency.
+
+        Args:
+            quantum: samples arrive in multiples of this number.
+
+        Returns:
+            The largest number of samples held back, and the quantum in which samples come out.
+        """
+
+
+class StepKernel(Kernel):
+    """A kernel that turns each ``granularity`` samples into as many samples.
+
+    Authors write :meth:`init` and :meth:`step`; collecting blocks of any size into whole steps,
+    and pushing the tail out at the end, is done here once.
+
+    Args:
+        channels: channels of the stream.
+        granularity: samples of one step (the hop of a frame-based method).
+        latency: samples by which the output of ``step`` lags behind its input.
+    """
+
+    def __init__(self, channels: int, granularity: int = 1, latency: int = 0) -> None:
+        self.channels = channels
+        self.granularity = granularity
+        self.latency_samples = latency
+        self._state: Any = None  # made at first use, so that a subclass may finish its __init__
+        self._waiting: Samples = np.zeros((channels, 0), np.float32)
+        self._taken = self._given = 0
+
+    @abc.abstractmethod
+    def init(self) -> Any:
+        """Return a new state: plain containers of arrays and numbers."""
+
+    @abc.abstractmethod
+    def step(self, x: Samples, state: Any) -> tuple[Samples, Any]:
+        """Turn ``(channels, k * granularity)`` samples into as many; ``k`` may be any number from 1.
+
+        The result must not depend on how a signal is cut into calls.
+        """
+
+    def push(self, x: Samples) -> Samples:
+        """Take any number of samples, return those of the steps that are complete."""
+        self._taken += x.shape[1]
+        waiting = self._waiting.shape[1]
+        if waiting:
+            x = np.concatenate((self._waiting, x), axis=1)
+        ready = x.shape[1] - x.shape[1] % self.granularity
+        if ready == x.shape[1]:
+            if waiting:
+                self._waiting = self._waiting[:, :0]
+        else:
+            self._waiting = x[:, ready:].copy()
+            x = x[:, :ready]
+        if not ready:
+            return np.zeros((self.channels, 0), np.float32)
+        if self._state is None:
+            self._state = self.init()
+        y, self._state = self.step(x, self._state)
+        self._given += ready
+        return y
+
+    def finish(self) -> Samples:
+        """Push silence through until every sample that came in has come out."""
+        owed = self._taken + self.latency_samples - self._given
+        if not owed:
+            return np.zeros((self.channels, 0), np.float32)
+        steps = -(-owed // self.granularity)
+        silence = np.zeros((self.channels, steps * self.granularity - self._waiting.shape[1]), np.float32)
+        return self.push(silence)[:, :owed]
+
+    def reset(self) -> None:
+        """Return to the state of a new kernel."""
+        self._state = None
+        self._waiting = self._waiting[:, :0]
+        self._taken = self._given = 0
+
+    def snapshot(self) -> dict[str, Any]:
+        """A deep copy of the state."""
+        counts = (self._taken, self._given)
+        return {"state": copy.deepcopy(self._state), "waiting": self._waiting.copy(), "counts": counts}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a snapshot."""
+        self._state = copy.deepcopy(state["state"])
+        self._waiting = state["waiting"].copy()
+        self._taken, self._given = state["counts"]
+
+    def hold(self, quantum: int) -> tuple[int, int]:
+        """A step waits for ``granularity`` samples; blocks that fit it wait for nothing."""
+        held = self.granularity - math.gcd(self.granularity, quantum)
+        return held, quantum if not held else self.granularity
+
+
+class SpectralKernel(StepKernel):
+    """A kernel that works on STFT frames: the adapter between samples and spectra.
+
+    Authors write :meth:`init_bins` and :meth:`step_bins`; framing, windows, overlap-add and delay
+    are done here.
+    """
+
+    def __init__(self, frames: Frames, channels: int) -> None:
+        super().__init__(channels, frames.hop, frames.latency)
+        self.frames = frames
+
+    @abc.abstractmethod
+    def init_bins(self) -> Any:
+        """Return a new state of the method proper."""
+
+    @abc.abstractmethod
+    def step_bins(self, spectrum: Spectrum, state: Any) -> tuple[Spectrum, Any]:
+        """Turn ``(channels, k, bins)`` complex bins into as many; ``k`` may be any number from 1."""
+
+    def init(self) -> Any:
+        """State of analysis, method and synthesis."""
+        held = self.frames.size - self.frames.hop
+        empty = np.zeros((self.channels, held), np.float32)
+        return empty, self.init_bins(), empty
+
+    def step(self, x: Samples, state: Any) -> tuple[Samples, Any]:
+        """Analysis, the method, synthesis."""
+        history, inner, tail = state
+        spectrum, history = self.frames.forward(x, history)
+        spectrum, inner = self.step_bins(spectrum, inner)
+        y, tail = self.frames.inverse(spectrum, tail)
+        return y, (history, inner, tail)
+
+
+class WholeKernel(Kernel):
+    """A kernel that needs the entire signal: it collects in ``push`` and answers in ``finish``."""
+
+    latency_samples = UNBOUNDED
+
+    def __init__(self, channels: int) -> None:
+        self.channels = channels
+        self._parts: list[Samples] = []
+
+    @abc.abstractmethod
+    def run(self, x: Samples) -> Samples:
+        """Turn the whole signal ``(channels, n)``, ``n >= 1``, into as many samples."""
+
+    def push(self, x: Samples) -> Samples:
+        """Collect."""
+        if x.shape[1]:
+            self._parts.append(x.copy())
+        return np.zeros((self.channels, 0), np.float32)
+
+    def finish(self) -> Samples:
+        """Answer."""
+        if not self._parts:
+            return np.zeros((self.channels, 0), np.float32)
+        return self.run(np.concatenate(self._parts, axis=1))
+
+    def reset(self) -> None:
+        """Drop what was collected."""
+        self._parts = []
+
+    def snapshot(self) -> dict[str, Any]:
+        """What was collected."""
+        return {"parts": [p.copy() for p in self._parts]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a snapshot."""
+        self._parts = [p.copy() for p in state["parts"]]
+
+    def hold(self, quantum: int) -> tuple[int, int]:
+        """Not defined: everything is held back."""
+        raise UnboundedLatencyError("this method needs the whole signal and cannot run block by block")
+
+
+@dataclass(frozen=True)
+class Enhancer(abc.ABC):
+    """A method with its parameters: immutable, hashable, shareable between threads and streams.
+
+    Subclasses are frozen dataclasses whose fields are made with :func:`~.params.param`, and whose
+    docstring says what the method does, its formula, its limits and its source.
+    """
+
+    name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        params.check(self)
+
+    @abc.abstractmethod
+    def kernel(self, sample_rate: int, channels: int) -> Kernel:
+        """Make the running part (for authors; users call :meth:`stream`)."""
+
+    def stream(self, sample_rate: int, channels: int = 1, *, block_size: int | None = None) -> Stream:
+        """Start a stream.
+
+        Args:
+            sample_rate: 8000 to 192000 Hz; what goes in at this rate comes out at this rate.
+            channels: 1 to 64; the count that every block must have.
+            block_size: the fixed size of the blocks that :meth:`Stream.process_block` will get, if
+                it is known: the delay is then as small as that size allows. ``process`` takes any size.
+
+        Raises:
+            SampleRateError, ShapeError: rate or channels out of range.
+            ParameterError: a parameter that has no meaning at this sample rate.
+        """
+        rate, count = check_rate(sample_rate), check_channels(channels)
+        return Stream(self.kernel(rate, count), rate, block_size, self.key())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Name and parameters as plain values; :func:`unmuffle.load` takes them back."""
+        return {"method": self.name, **params.values(self)}
+
+    def to_toml(self) -> str:
+        """Name and parameters as TOML; :func:`unmuffle.enhancers.registry.from_toml` reads it back."""
+        return params.to_toml(self.to_dict())
+
+    def key(self) -> str:
+        """Text that two enhancers share exactly when they do the same; part of every cache key."""
+        return self.to_toml()
+
+
+class Stream:
+    """One running signal. Made by :meth:`Enhancer.stream`, never directly.
+
+    ``process`` returns the samples that are ready, in any split of the signal the same ones.
+    ``process_block`` returns exactly as many samples as it gets, for audio callbacks. Use one of
+    the two in a stream, not both.
+
+    Attributes:
+        sample_rate: in Hz.
+        channels: of every block.
+        latency_samples: by which the samples of ``process`` lag; :data:`UNBOUNDED` (-1) when the
+            method answers only in ``flush``.
+    """
+
+    def __init__(self, kernel: Kernel, sample_rate: int, block_size: int | None, key: str) -> None:
+        if block_size is not None and (not isinstance(block_size, int) or block_size < 1):
+            raise ParameterError(f"block_size = {block_size!r}; give a number of samples, 1 or more")
+        self.sample_rate = sample_rate
+        self.channels = kernel.channels
+        self.latency_samples = kernel.latency_samples
+        self.block_size = block_size
+        self._kernel = kernel
+        self._signature = f"{key}|{sample_rate}|{kernel.channels}|{block_size}"
+        self._strength_db = math.inf
+        self._bypass = False
+        self._fresh()
+
+    def _fresh(self) -> None:
+        """Buffers and counters as at the start; strength and bypass stay as they are set."""
+        self._dry = Fifo(self.channels, max(self.latency_samples, 0))
+        self._blocks: Fifo | None = None
+        self._started = False
+        self._one_dimensional = False
+        self._mix = self._target()  # share of the dry signal, 0..1
+
+    # -- samples ---------------------------------------------------------------------------------
+
+    def process(self, block: Any) -> Samples:
+        """Take a block of any size, return the samples that are ready.
+
+        Raises:
+            InputError: the block cannot be used; the stream has not seen it and can go on.
+            StreamError: ``process_block`` was used before.
+        """
+        if self._blocks is not None:
+            raise StreamError("process after process_block: use one of the two in a stream, or reset() between")
+        x = self._check(block)
+        return self._present(self._run(x))
+
+    def process_block(self, block: Any) -> Samples:
+        """Take a block, return exactly as many samples: the twin of ``process`` for callbacks.
+
+        The output lags by :attr:`block_latency_samples`; the first samples are zeros. A stream made
+        with ``block_size`` takes only blocks of that size.
+        """
+        x = self._check(block)
+        n = x.shape[1]
+        if self._blocks is None:
+            if self._started:
+                raise StreamError("process_block after process: use one of the two, or reset() between")
+            self._blocks = Fifo(self.channels, self.block_latency_samples - self.latency_samples)
+        if self.block_size is not None and n != self.block_size:
+            raise ShapeError(f"this stream takes blocks of {self.block_size} samples, got {n}")
+        return self._present(self._blocks.exchange(self._run(x), n))
+
+    def flush(self) -> Samples:
+        """End the signal: return the tail, and begin anew.
+
+        In all, ``samples in + latency_samples`` come out (``+ block_latency_samples`` in the case of
+        ``process_block``).
+        """
+        tail = self._mixed(self._kernel.finish())
+        if self._blocks is not None:
+            tail = self._blocks.exchange(tail, len(self._blocks) + tail.shape[1])
+        out = self._present(tail)
+        self.reset()
+        return out
+
+    def reset(self) -> None:
+        """Forget the signal; strength and bypass stay as they are set."""
+        self._kernel.reset()
+        self._fresh()
+
+    def _check(self, block: Any) -> Samples:
+        x = as_block(block, self.channels)
+        self._one_dimensional = np.ndim(block) == 1
+        return x
+
+    def _run(self, x: Samples) -> Samples:
+        self._started = True
+        self._dry.push(x)
+        return self._mixed(self._kernel.push(x))
+
+    def _present(self, y: Samples) -> Samples:
+        # The caller owns what comes back: never a view of a buffer that is still in use.
+        out = y[0] if self._one_dimensional else y
+        return out if out.base is None and out.flags.c_contiguous else out.copy()
+
+    # -- wet and dry -----------------------------------------------------------------------------
+
+    def _target(self) -> float:
+        return 1.0 if self._bypass else float(10.0 ** (-self._strength_db / 20.0))
+
+    def _mixed(self, wet: Samples) -> Samples:
+        n = wet.shape[1]
+        dry = self._dry.pop(n)
+        target = self._target()
+        if self._mix == target:
+            if target == 0.0:
+                return wet
+            if target == 1.0:
+                return dry
+            return wet + np.float32(target) * (dry - wet)
+        if not n:
+            return wet
+        rate = 1000.0 / (RAMP_MS * self.sample_rate)
+        rate = rate if target > self._mix else -rate
+        ramp = self._mix + rate * np.arange(1, n + 1)
+        ramp = np.minimum(ramp, target) if rate > 0 else np.maximum(ramp, target)
+        self._mix = float(ramp[-1])
+        share = ramp.astype(np.float32)
+        return np.where(share == 1.0, dry, wet + share * (dry - wet))
+
+    def set_strength(self, db: float) -> None:
+        """Limit the attenuation to ``db`` decibels: 0 gives the input back, ``inf`` the full effect.
+
+        The output is ``wet + g (dry - wet)`` with ``g = 10^(-db / 20)``, reached within 20 ms from
+        the next sample on.
+        """
+        value = float(db)
+        if math.isnan(value) or value < 0:
+            raise ParameterError(f"strength = {db!r} dB; give 0 (input unchanged) to inf (full effect)")
+        self._strength_db = value
+        if not self._started:
+            self._mix = self._target()
+
+    @property
+    def strength_db(self) -> float:
+        """The attenuation limit that is set, in dB."""
+        return self._strength_db
+
+    @property
+    def bypass(self) -> bool:
+        """While true, the delayed input passes unchanged; switching takes 20 ms and does not click."""
+        return self._bypass
+
+    @bypass.setter
+    def bypass(self, on: bool) -> None:
+        self._bypass = bool(on)
+        if not self._started:
+            self._mix = self._target()
+
+    # -- facts -----------------------------------------------------------------------------------
+
+    @property
+    def latency_ms(self) -> float:
+        """Latency of ``process`` in milliseconds (infinite for an unbounded method)."""
+        return self._milliseconds(self.latency_samples)
+
+    @property
+    def block_latency_samples(self) -> int:
+        """Latency of ``process_block``: ``latency_samples`` and what waits for a whole step.
+
+        Raises:
+            UnboundedLatencyError: the method needs the whole signal.
+        """
+        held, _ = self._kernel.hold(self.block_size or 1)
+        return self.latency_samples + held
+
+    @property
+    def block_latency_ms(self) -> float:
+        """Latency of ``process_block`` in milliseconds."""
+        return self._milliseconds(self.block_latency_samples)
+
+    def _milliseconds(self, samples: int) -> float:
+        return math.inf if samples == UNBOUNDED else 1000.0 * samples / self.sample_rate
+
+    # -- state -----------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """A copy of everything the stream remembers, for :meth:`restore` on a stream of the same kind."""
+        return {
+            "signature": self._signature,
+            "kernel": self._kernel.snapshot(),
+            "dry": self._dry.snapshot(),
+            "blocks": None if self._blocks is None else self._blocks.snapshot(),
+            "mix": self._mix,
+            "strength_db": self._strength_db,
+            "bypass": self._bypass,
+            "started": self._started,
+            "one_dimensional": self._one_dimensional,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from what :meth:`state` returned.
+
+        Raises:
+            StreamError: the state is of another method, rate or channel count.
+        """
+        if not isinstance(state, dict) or state.get("signature") != self._signature:
+            raise StreamError(
+                "this state belongs to another method, sample rate, channel count or block size; "
+                "restore it on a stream made in the same way"
+            )
+        self._kernel.restore(state["kernel"])
+        self._dry.restore(state["dry"])
+        self._blocks = None
+        if state["blocks"] is not None:
+            self._blocks = Fifo(self.channels)
+            self._blocks.restore(state["blocks"])
+        self._mix = state["mix"]
+        self._strength_db = state["strength_db"]
+        self._bypass = state["bypass"]
+        self._started = state["started"]
+        self._one_dimensional = state["one_dimensional"]
+
+
+OFFLINE_BLOCK = 1 << 17
+"""Samples that offline processing hands to a stream at once: 8 s at 16 kHz, a few megabytes."""
+
+
+def run_offline(enhancer: Enhancer, x: Any, sample_rate: int, *, strength_db: float = math.inf) -> Samples:
+    """Enhance a whole signal: the stream, minus its latency.
+
+    Args:
+        enhancer: the method.
+        x: ``(samples,)`` or ``(channels, samples)``, floating point.
+        sample_rate: in Hz.
+        strength_db: attenuation limit, see :meth:`Stream.set_strength`.
+
+    Returns:
+        float32 of the shape of ``x``, sample-aligned with it.
+    """
+    signal = as_block(x)
+    stream = enhancer.stream(sample_rate, signal.shape[0])
+    stream.set_strength(strength_db)
+    parts = [
+        stream.process(signal[:, i : i + OFFLINE_BLOCK]) for i in range(0, signal.shape[1], OFFLINE_BLOCK)
+    ]
+    latency = max(stream.latency_samples, 0)
+    parts.append(stream.flush())
+    # Without any block before it, flush answers in one dimension or two as the stream began: as two.
+    out = np.concatenate([np.atleast_2d(p) for p in parts], axis=1)[:, latency:]
+    return out[0] if np.ndim(x) == 1 else out

@@ -1,0 +1,141 @@
+"""Which enhancers there are: one literal table, and how to make one of them by name.
+
+Nothing is registered by import. A third party adds methods through the entry-point group
+``unmuffle.enhancers`` (``name = "package.module:Class"``); it may not shadow a name of ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+from ..errors import MissingExtraError, ParameterError, UnknownMethodError
+from . import params
+from .base import Enhancer
+
+GROUP = "unmuffle.enhancers"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the registry.
+
+    Attributes:
+        where: ``module:Class``; a module that starts with a dot is one of ours.
+        summary: what it does, in a line.
+        family: the folder it lives in.
+        extra: the optional dependency group it needs, or "".
+        causal: answers within a bounded latency.
+    """
+
+    where: str
+    summary: str
+    family: str
+    extra: str = ""
+    causal: bool = True
+
+
+REGISTRY: dict[str, Entry] = {
+    "identity": Entry(".compose:Identity", "gives the input back unchanged", "basic"),
+}
+
+DEFAULT = "identity"
+"""What ``method="auto"`` means."""
+
+
+def names() -> list[str]:
+    """Names of all enhancers, ours first, then those of installed third parties."""
+    return [*REGISTRY, *_third_party()]
+
+
+def entry(name: str) -> Entry:
+    """The registry's line for a name (``auto`` is the default method).
+
+    Raises:
+        UnknownMethodError: no such method; the message names the nearest one.
+    """
+    name = DEFAULT if name == "auto" else name
+    found = REGISTRY.get(name) or _third_party().get(name)
+    if found is None:
+        near = difflib.get_close_matches(str(name), names(), 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise UnknownMethodError(f"no method is called {name!r}{hint}; `unmuffle methods` lists them all")
+    return found
+
+
+def kind(name: str) -> type[Enhancer]:
+    """The class behind a name; imports it.
+
+    Raises:
+        UnknownMethodError: no such method.
+        MissingExtraError: the method needs an optional package.
+    """
+    line = entry(name)
+    module, _, attribute = line.where.partition(":")
+    try:
+        found = getattr(import_module(module, __package__), attribute)
+    except ModuleNotFoundError as error:
+        if line.extra and (error.name or "").split(".")[0] != "unmuffle":
+            raise MissingExtraError(f"method {name!r}", line.extra) from None
+        raise
+    if not (isinstance(found, type) and issubclass(found, Enhancer)):
+        raise ParameterError(f"{line.where} is not an Enhancer")
+    return found
+
+
+def load(name: str = "auto", /, **values: Any) -> Enhancer:
+    """Make an enhancer by name, with parameters.
+
+    >>> load("identity").stream(16000).latency_samples
+    0
+
+    Raises:
+        UnknownMethodError, UnknownParameterError, ParameterError, MissingExtraError.
+    """
+    return params.build(kind(name), values, name)
+
+
+def from_dict(table: dict[str, Any]) -> Enhancer:
+    """Make an enhancer from what ``Enhancer.to_dict`` gave."""
+    from .compose import AtRate, Chain, MidSide, PerChannel
+
+    rest = dict(table)
+    name = rest.pop("method", "auto")
+    if not isinstance(name, str):
+        raise ParameterError(f"method = {name!r} is not a name")
+    if name == Chain.name:
+        stages = rest.pop("stages", [])
+        if rest or not isinstance(stages, list) or not all(isinstance(s, dict) for s in stages):
+            raise ParameterError('a chain has nothing but "stages", an array of tables')
+        return Chain(tuple(from_dict(s) for s in stages))
+    wrappers: dict[str, type[Any]] = {w.name: w for w in (AtRate, MidSide, PerChannel)}
+    if name in wrappers:
+        inner = rest.pop("inner", None)
+        if not isinstance(inner, dict) or set(rest) - {"inner_rate", "high_band_db"}:
+            raise ParameterError(f'{name} needs a table "inner"; got {sorted(table)}')
+        wrapped: Enhancer = wrappers[name](from_dict(inner), **rest)
+        return wrapped
+    return load(name, **rest)
+
+
+def from_toml(text: str) -> Enhancer:
+    """Make an enhancer from TOML: ``method = "name"`` and its parameters, or ``[[stages]]`` of a chain."""
+    return from_dict(params.from_toml(text))
+
+
+@lru_cache(maxsize=1)
+def _third_party() -> dict[str, Entry]:
+    from importlib.metadata import entry_points
+
+    found: dict[str, Entry] = {}
+    for point in entry_points(group=GROUP):
+        if point.name in REGISTRY:
+            raise ParameterError(
+                f"the installed package behind {point.value!r} calls its method {point.name!r}, "
+                "which is one of ours; it must choose another name"
+            )
+        found[point.name] = Entry(point.value, f"third party: {point.value}", "third party")
+    return found
