@@ -1,1 +1,6 @@
-"""TODO."""
+"""Arrays and files through an enhancer.
+
+``options``  what can be asked of an enhancement: method, strength, repair, stereo, loudness
+``arrays``   :func:`~unmuffle.engine.arrays.enhance`: a whole signal in memory
+``files``    :func:`~unmuffle.engine.files.enhance_file`: any media file, in constant memory
+"""

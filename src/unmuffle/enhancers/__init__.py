@@ -1,1 +1,10 @@
-"""TODO."""
+"""The enhancement methods.
+
+Begin with :mod:`.base`, the contract; :mod:`.compose` joins methods; :mod:`.registry` lists them.
+Each family is a folder, each method a file:
+
+``spectral``  gain functions over the a-priori and a-posteriori SNR of STFT bins
+``kalman``    autoregressive models of speech and noise in state space
+``repair``    clipping, clicks, hum, wind, rumble, levels
+``neural``    trained networks, run through onnxruntime
+"""

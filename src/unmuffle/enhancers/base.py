@@ -34,7 +34,7 @@ import numpy as np
 
 from ..errors import ParameterError, ShapeError, StreamError, UnboundedLatencyError
 from ..signal.blocks import Fifo, Samples, as_block, check_channels, check_rate
-from ..signal.stft import Frames, Spectrum, StftSpec
+from ..signal.stft import Frames, Spectrum
 from . import params
 
 UNBOUNDED: Final = -1
@@ -336,7 +336,7 @@ class Stream:
             StreamError: ``process_block`` was used before.
         """
         if self._blocks is not None:
-            raise StreamError("process after process_block: use one of the two in a stream, or reset() between")
+            raise StreamError("process after process_block: use one of the two, or reset() between")
         x = self._check(block)
         return self._present(self._run(x))
 

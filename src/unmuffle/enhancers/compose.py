@@ -236,8 +236,11 @@ class _RateKernel(Kernel):
         return np.concatenate(parts, axis=1)[:, :owed]
 
     def reset(self) -> None:
-        for part in (self.inner, self._there, self._back, *([self._echo] if self._echo else [])):
-            part.reset()
+        self.inner.reset()
+        self._there.reset()
+        self._back.reset()
+        if self._echo is not None:
+            self._echo.reset()
         self._fresh()
 
     def snapshot(self) -> dict[str, Any]:
@@ -254,7 +257,7 @@ class _RateKernel(Kernel):
         self.inner.restore(state["inner"])
         self._there.restore(state["there"])
         self._back.restore(state["back"])
-        if self._echo:
+        if self._echo is not None:
             self._echo.restore(state["echo"])
         for fifo, held in zip((self._plain, self._input, self._echoed), state["fifos"], strict=True):
             fifo.restore(held)

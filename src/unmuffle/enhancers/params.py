@@ -15,6 +15,7 @@ import dataclasses
 import difflib
 import json
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -149,12 +150,13 @@ def to_toml(table: Mapping[str, Any]) -> str:
 
 def from_toml(text: str) -> dict[str, Any]:
     """Read a TOML text; a syntax error is a :class:`ParameterError` naming the place."""
-    try:
+    if sys.version_info >= (3, 11):
         import tomllib
-    except ModuleNotFoundError:  # Python 3.10
+    else:
         import tomli as tomllib
 
     try:
-        return tomllib.loads(text)
+        table: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ParameterError(f"not a valid TOML text: {error}") from None
+    return table

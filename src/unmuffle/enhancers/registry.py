@@ -29,6 +29,11 @@ class Entry:
         family: the folder it lives in.
         extra: the optional dependency group it needs, or "".
         causal: answers within a bounded latency.
+        gain_db: SI-SDR that it adds, at least, to the bundled recording (for repair: to that recording
+            with the damage it repairs); ``None`` where raising the SI-SDR is not its job.
+        clean_db: SI-SDR, at least, that clean speech keeps when it passes through.
+        noise_db: level by which it lowers noise without speech, at least, once it has settled.
+        scales: louder input gives louder output by as much (false for loudness and gain control).
     """
 
     where: str
@@ -36,10 +41,14 @@ class Entry:
     family: str
     extra: str = ""
     causal: bool = True
+    gain_db: float | None = None
+    clean_db: float = 10.0
+    noise_db: float = 0.0
+    scales: bool = True
 
 
 REGISTRY: dict[str, Entry] = {
-    "identity": Entry(".compose:Identity", "gives the input back unchanged", "basic"),
+    "identity": Entry(".compose:Identity", "gives the input back unchanged", "basic", clean_db=100.0),
 }
 
 DEFAULT = "identity"

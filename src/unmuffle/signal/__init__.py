@@ -1,1 +1,8 @@
-"""TODO."""
+"""Signal tools in plain numpy and scipy, one idea a file.
+
+``blocks``      checking and queueing samples        ``stft``        frames and spectra, streamed
+``resample``    other sample rates, exact delay      ``align``       how late one signal is
+``bands``       ERB and Bark bands                   ``lpc``         linear prediction
+``levels``      RMS, peak, active speech level       ``loudness``    EBU R128
+``spectrum``    centroid, flatness, roll-off         ``covariance``  spatial covariances
+"""

@@ -53,7 +53,7 @@ def as_block(x: Any, channels: int | None = None) -> Samples:
         ShapeError: a wrong number of dimensions or channels, or a transposed array.
         NonFiniteError: NaN or infinity; nothing of the block has been used then.
     """
-    array = np.asarray(x)
+    array: NDArray[Any] = np.asarray(x)
     if array.dtype.kind != "f":
         hint = "; divide 16-bit samples by 32768" if array.dtype.kind in "iu" else ""
         raise DtypeError(f"samples must be floating point in [-1, 1], got {array.dtype}{hint}")

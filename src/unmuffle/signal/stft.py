@@ -207,7 +207,7 @@ def _frames(spec: StftSpec, sample_rate: int) -> Frames:
         latency,
         analysis.astype(np.float32),
         synthesis.astype(np.float32),
-        np.arange(size // 2 + 1) * (sample_rate / size),
+        np.arange(size // 2 + 1, dtype=np.float64) * (sample_rate / size),
     )
 
 
