@@ -1,0 +1,65 @@
+r"""The first tenth of a second: an estimate before there is anything to average.
+
+All trackers share it. Two things make the beginning special.
+
+*Half-empty frames.* A stream starts with an empty history, so the first ``N/H - 1`` frames are
+partly zeros and their power is too low. They give a provisional estimate and are then forgotten.
+The same holds for the first frames after leading digital silence: the clock of each channel starts
+with its first sound.
+
+*Speech may come first.* An arithmetic mean over the first frames is ruled by the loudest of them.
+The mean of the logarithm is not: with the power of noise being exponentially distributed,
+:math:`E\{\ln P\} = \ln \lambda_D - C` with Euler's constant :math:`C = 0.577`, so
+
+.. math:: \hat\lambda_D = \exp\Bigl(C + \frac1n \sum_{l=1}^{n} \ln P(l)\Bigr)
+
+is on target (within the uncertainty of few frames) for noise, and follows a short burst of speech
+only by its share of the frames.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..signal.stft import Frames
+from .base import Power, frame_count, silence
+
+EULER = 0.5772157
+
+
+def begin(frames: Frames, channels: int, time_s: float) -> dict[str, Any]:
+    """Return the state of a start that lasts ``time_s``."""
+    return {
+        "age": np.zeros(channels, np.int64),  # frames since the first sound
+        "skip": frames.size // frames.hop - 1,
+        "count": frame_count(time_s, frames),
+        "sum": np.zeros((channels, frames.bins), np.float32),
+        "silence": silence(frames),
+        "done": False,
+    }
+
+
+def step(power: Power, state: dict[str, Any], noise: Power) -> None:
+    """Hear one frame; write the estimate into ``noise`` for the channels that are still starting.
+
+    ``state["done"]`` is set when no channel is.
+    """
+    age, skip, count = state["age"], state["skip"], state["count"]
+    for c in range(power.shape[0]):
+        if age[c] > skip + count or (age[c] == 0 and power[c].max() <= state["silence"]):
+            continue
+        age[c] += 1
+        logs = np.log(np.maximum(power[c], state["silence"]))
+        total = state["sum"][c]
+        if age[c] <= skip + 1:
+            total[:] = logs  # what came before was half empty
+            heard = 1
+        elif age[c] <= skip + count:
+            total += logs
+            heard = age[c] - skip
+        else:
+            continue
+        np.exp(total / np.float32(heard) + np.float32(EULER), noise[c])
+    state["done"] = bool((age > skip + count).all())
