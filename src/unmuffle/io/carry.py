@@ -1,0 +1,140 @@
+"""Everything of a media file that is not its sound, carried over untouched.
+
+Pictures, subtitles, further audio tracks and attachments are copied packet by packet, never decoded; their time stamps
+stay as they are, and the new sound is placed on the same clock.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from fractions import Fraction
+from typing import Any
+
+from unmuffle.errors import OutputError
+from unmuffle.io.guard import LIBAV_ERROR
+from unmuffle.io.probe import is_cover, open_container
+
+# A cover comes before the first sample; this many packets on, it does not come at all.
+_COVER_SEARCH = 500
+
+
+def add_template(out: Any, stream: Any) -> Any:
+    """A stream of ``out`` that takes the packets of ``stream`` as they are."""
+    if not hasattr(out, "add_stream_from_template"):  # PyAV < 14
+        return out.add_stream(template=stream)
+    if stream.codec_context is None:
+        return out.add_stream_from_template(stream)
+    return out.add_stream_from_template(stream, opaque=True)
+
+
+class Carrier:
+    """The source of a video, opened a second time for everything but the replaced audio track."""
+
+    def __init__(self, source: str, audio_index: int) -> None:
+        self._container = open_container(source)
+        self._audio_index = audio_index
+        self._targets: dict[int, Any] = {}
+        self._packets: Iterator[Any] | None = None
+        self._next: Any = None
+
+    @property
+    def streams(self) -> list[Any]:
+        """The source's streams, in order."""
+        return list(self._container.streams)
+
+    def add_to(self, out: Any, stream: Any, notes: list[str]) -> None:
+        """Announce ``stream`` in ``out``; what the container cannot hold is noted, a picture it cannot is an error."""
+        if stream.type == "data":
+            notes.append(f"data stream {stream.index} was left out: it cannot be copied")
+            return
+        try:
+            target = add_template(out, stream)
+        except (ValueError, TypeError, AttributeError, LIBAV_ERROR) as error:
+            codec = getattr(stream.codec_context, "name", "unknown")
+            if stream.type == "video" and not is_cover(stream):
+                raise OutputError(
+                    f"{out.format.name} cannot hold the picture ({codec}): give the output the source's extension, "
+                    "or .mkv"
+                ) from error
+            notes.append(f"{stream.type} stream {stream.index} ({codec}) was left out: {out.format.name} cannot hold it")
+            return
+        target.metadata.update(stream.metadata)
+        with suppress(AttributeError, ValueError):
+            target.disposition = int(stream.disposition)
+        self._targets[stream.index] = target
+
+    def chapters_to(self, out: Any, notes: list[str]) -> None:
+        """Copy the chapter marks."""
+        if not hasattr(self._container, "chapters"):  # PyAV < 15
+            notes.append("chapter marks, if any, were left out: they need PyAV 15 or newer")
+            return
+        chapters = self._container.chapters()
+        if chapters:
+            out.set_chapters(chapters)
+
+    def pump(self, out: Any, until: Fraction | None) -> None:
+        """Copy packets up to time ``until`` in seconds (None: all that are left)."""
+        if self._packets is None:
+            chosen = [stream for stream in self._container.streams if stream.index in self._targets]
+            self._packets = iter(self._container.demux(*chosen)) if chosen else iter(())
+            self._next = next(self._packets, None)
+        while self._next is not None:
+            packet = self._next
+            target = self._targets.get(packet.stream_index)
+            if target is not None and packet.size and (packet.dts is not None or packet.pts is not None):
+                stamp = packet.dts if packet.dts is not None else packet.pts
+                if until is not None and stamp * packet.time_base > until:
+                    return
+                packet.stream = target
+                out.mux(packet)
+            self._next = next(self._packets, None)
+
+    def close(self) -> None:
+        """Let go of the source."""
+        self._packets = self._next = None
+        self._container.close()
+
+
+def add_covers(out: Any, source: str) -> list[Any]:
+    """Announce the source's cover pictures in ``out``; returns their packets, to be written first."""
+    with open_container(source) as container:
+        targets = {}
+        for stream in container.streams.video:
+            if is_cover(stream):
+                with suppress(ValueError, TypeError, LIBAV_ERROR):
+                    target = add_template(out, stream)
+                    target.metadata.update(stream.metadata)
+                    target.disposition = 0x400
+                    targets[stream.index] = target
+        packets = []
+        for packet in _cover_packets(container, set(targets)):
+            packet.stream = targets[packet.stream_index]
+            packets.append(packet)
+        return packets
+
+
+def _cover_packets(container: Any, indices: set[int]) -> list[Any]:
+    """The first packet of each of these streams."""
+    found: dict[int, Any] = {}
+    if indices:
+        for count, packet in enumerate(container.demux(*[s for s in container.streams if s.index in indices])):
+            if packet.size:
+                found.setdefault(packet.stream_index, packet)
+            if len(found) == len(indices) or count > _COVER_SEARCH:
+                break
+    return list(found.values())
+
+
+def picture_block(container: Any, stream: Any) -> str | None:
+    """The cover as base64 text of a FLAC picture block, the way Ogg files hold one."""
+    packets = _cover_packets(container, {stream.index})
+    if not packets:
+        return None
+    mime = b"image/png" if stream.codec_context.name == "png" else b"image/jpeg"
+    data = bytes(packets[0])
+    width, height = stream.codec_context.width, stream.codec_context.height
+    head = struct.pack(">II", 3, len(mime)) + mime + struct.pack(">IIIIII", 0, width, height, 24, 0, len(data))
+    return base64.b64encode(head + data).decode("ascii")
