@@ -27,12 +27,14 @@ from __future__ import annotations
 import abc
 import copy
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from ..errors import ParameterError, ShapeError, StreamError, UnboundedLatencyError
+from ..noise.profile import NoiseProfile
 from ..signal.blocks import Fifo, Samples, as_block, check_channels, check_rate
 from ..signal.stft import Frames, Spectrum
 from . import params
@@ -277,6 +279,16 @@ class Enhancer(abc.ABC):
         """
         rate, count = check_rate(sample_rate), check_channels(channels)
         return Stream(self.kernel(rate, count), rate, block_size, self.key())
+
+    def with_profile(self, profile: NoiseProfile) -> Enhancer:
+        """The same enhancer, knowing the noise from a measured profile instead of following it.
+
+        Raises:
+            ParameterError: the method has no use for a noise profile.
+        """
+        raise ParameterError(
+            f"method {self.name!r} takes no noise profile; spectral methods do, such as 'log-mmse' and 'wiener'"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Name and parameters as plain values; :func:`unmuffle.load` takes them back."""
@@ -527,11 +539,29 @@ def run_offline(enhancer: Enhancer, x: Any, sample_rate: int, *, strength_db: fl
     signal = as_block(x)
     stream = enhancer.stream(sample_rate, signal.shape[0])
     stream.set_strength(strength_db)
-    parts = [
-        stream.process(signal[:, i : i + OFFLINE_BLOCK]) for i in range(0, signal.shape[1], OFFLINE_BLOCK)
-    ]
-    latency = max(stream.latency_samples, 0)
-    parts.append(stream.flush())
-    # Without any block before it, flush answers in one dimension or two as the stream began: as two.
-    out = np.concatenate([np.atleast_2d(p) for p in parts], axis=1)[:, latency:]
+    blocks = (signal[:, i : i + OFFLINE_BLOCK] for i in range(0, signal.shape[1], OFFLINE_BLOCK))
+    out = np.concatenate([signal[:, :0], *aligned(stream, blocks)], axis=1)
     return out[0] if np.ndim(x) == 1 else out
+
+
+def aligned(stream: Stream, blocks: Iterable[Samples]) -> Iterator[Samples]:
+    """Run blocks through a stream and take its latency off: in all, as many samples as went in.
+
+    Args:
+        stream: a fresh one; it is flushed at the end.
+        blocks: ``(channels, n)`` each, of any size.
+
+    Yields:
+        ``(channels, m)``, sample-aligned with the input.
+    """
+    early = max(stream.latency_samples, 0)
+    for block in blocks:
+        out = stream.process(block)
+        skip = min(early, out.shape[1])
+        early -= skip
+        if out.shape[1] > skip:
+            yield out[:, skip:]
+    # Without a block before it, flush has only the latency to answer, in one dimension or two.
+    tail = np.atleast_2d(stream.flush())
+    if tail.shape[1] > early:
+        yield tail[:, early:]
