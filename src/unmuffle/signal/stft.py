@@ -37,7 +37,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from numpy import fft
+from scipy import fft
 
 from ..errors import ParameterError
 from .blocks import Fifo, Samples, as_block, check_channels, check_rate
