@@ -1,0 +1,12 @@
+#!/bin/sh
+# Installs everything that the checks need into .venv and runs them: lint, types, tests, docs.
+# Arguments go to pytest.
+. "$(dirname "$0")/environment.sh"
+"$PY" -m pip install -q -e '.[test]'
+install_pesq
+# One thread each: two test processes on two cores are faster than one that spreads its matrices.
+export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+"$PY" -m ruff check .
+"$PY" -m mypy
+"$PY" scripts/docs.py --check
+exec "$PY" -m pytest -n 2 -q "$@"
