@@ -1,11 +1,24 @@
 """Knowing the noise: trackers of its power spectrum, SNR estimates, speech presence, voice activity.
 
-====================  =========================================================================
-:mod:`.base`          the contract of a tracker: ``init`` and ``step``, one frame at a time
-:mod:`.startup`       the first tenth of a second, shared by all trackers
-:mod:`.mmse_spp`      ``mmse-spp``: unbiased MMSE with speech presence probability (the default)
-:mod:`.profile`       ``profile``: a fixed PSD, from a marked span, another file or the beginning
-====================  =========================================================================
+===================  ==========================================================================
+:mod:`.base`         the contract of a tracker: ``init`` and ``step``, one frame at a time
+:mod:`.mmse_spp`     ``mmse-spp``: soft speech presence (Gerkmann & Hendriks 2012), the default
+:mod:`.minimum`      ``minimum``: minimum statistics (Martin 2001)
+:mod:`.mcra`         ``mcra``: averaging that a minimum controls (Cohen & Berdugo 2002)
+:mod:`.imcra`        ``imcra``: the same in two passes (Cohen 2003)
+:mod:`.gated`        ``vad``: averaging while nobody speaks
+:mod:`.profile`      ``profile``: a fixed PSD, from a marked span, another file or the beginning
+:mod:`.snr`          a-posteriori and a-priori SNR per bin
+:mod:`.spp`          speech presence probability per bin
+:mod:`.vad`          voice activity per frame, and where in a recording there is speech
+:mod:`.startup`      the first tenth of a second, shared by all trackers
+:mod:`.minima`       the bias of a minimum
+:mod:`.bins`         smoothing over bins
+===================  ==========================================================================
+
+Which tracker? ``mmse-spp`` follows changing noise within a second and costs least. ``minimum`` is
+hardest to fool by long speech, and slowest. ``mcra`` and ``imcra`` lie between. ``profile`` is for
+steady noise with a stretch that holds nothing else.
 
 >>> from unmuffle.signal.stft import StftSpec
 >>> frames = StftSpec().at(16000)
@@ -20,11 +33,20 @@ from typing import Any
 
 from ..errors import UnknownMethodError, UnknownParameterError
 from .base import SILENCE_DBFS, NoiseTracker
+from .gated import VadGated
+from .imcra import Imcra
+from .mcra import Mcra
+from .minimum import Minimum
 from .mmse_spp import MmseSpp
-from .profile import NoiseProfile, Profile, profile_from
+from .profile import NoiseProfile, Profile, mean_profile, profile_from
+from .vad import EnergyVad, LikelihoodVad, VoiceDetector, segments
 
 TRACKERS: dict[str, type[NoiseTracker]] = {
     "mmse-spp": MmseSpp,
+    "minimum": Minimum,
+    "mcra": Mcra,
+    "imcra": Imcra,
+    "vad": VadGated,
     "profile": Profile,
 }
 """Every tracker by name."""
@@ -47,19 +69,26 @@ def tracker(name: str = "mmse-spp", **params: Any) -> NoiseTracker:
     known = kind.__dataclass_fields__
     for key in params:
         if key not in known:
-            raise UnknownParameterError(
-                f"noise tracker {name!r} has no parameter {key!r}; it has: {', '.join(known)}"
-            )
+            raise UnknownParameterError(f"noise tracker {name!r} has no parameter {key!r}; it has: {', '.join(known)}")
     return kind(**params)
 
 
 __all__ = [
     "SILENCE_DBFS",
     "TRACKERS",
+    "EnergyVad",
+    "Imcra",
+    "LikelihoodVad",
+    "Mcra",
+    "Minimum",
     "MmseSpp",
     "NoiseProfile",
     "NoiseTracker",
     "Profile",
+    "VadGated",
+    "VoiceDetector",
+    "mean_profile",
     "profile_from",
+    "segments",
     "tracker",
 ]

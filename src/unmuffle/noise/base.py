@@ -116,6 +116,4 @@ def check_range(owner: object, low: float, high: float, **values: float) -> None
     for name, value in values.items():
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not number or not low <= value <= high:
-            raise ParameterError(
-                f"{type(owner).__name__}.{name} = {value!r} is out of range; give {low:g} to {high:g}"
-            )
+            raise ParameterError(f"{type(owner).__name__}.{name} = {value!r} is out of range; give {low:g} to {high:g}")

@@ -87,9 +87,7 @@ def profile_from(
     length_s = x.shape[1] / frames.sample_rate
     stop = length_s if stop_s is None else stop_s
     if not (math.isfinite(start_s) and math.isfinite(stop)) or not 0 <= start_s < stop <= length_s + 1e-9:
-        raise ParameterError(
-            f"noise span {start_s} to {stop} s does not lie inside a recording of {length_s:.3f} s"
-        )
+        raise ParameterError(f"noise span {start_s} to {stop} s does not lie inside a recording of {length_s:.3f} s")
     span = x[:, round(start_s * frames.sample_rate) : round(stop * frames.sample_rate)]
     if span.shape[1] < frames.size:
         raise ParameterError(

@@ -41,12 +41,16 @@ def begin(frames: Frames, channels: int, time_s: float) -> dict[str, Any]:
     }
 
 
-def step(power: Power, state: dict[str, Any], noise: Power) -> None:
+def step(power: Power, state: dict[str, Any], noise: Power) -> list[int]:
     """Hear one frame; write the estimate into ``noise`` for the channels that are still starting.
 
     ``state["done"]`` is set when no channel is.
+
+    Returns:
+        The channels that were written.
     """
     age, skip, count = state["age"], state["skip"], state["count"]
+    written = []
     for c in range(power.shape[0]):
         if age[c] > skip + count or (age[c] == 0 and power[c].max() <= state["silence"]):
             continue
@@ -62,4 +66,6 @@ def step(power: Power, state: dict[str, Any], noise: Power) -> None:
         else:
             continue
         np.exp(total / np.float32(heard) + np.float32(EULER), noise[c])
+        written.append(c)
     state["done"] = bool((age > skip + count).all())
+    return written
