@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from ._inputs import Signal
+from ..signal.lpc import levinson
+from ._inputs import Signal, pair, rate, to_rate
 
 FRAME_S = 0.030
+HIGHEST_RATE = 16000  # the measures were fitted on telephone and wide-band speech
 EPS = float(np.finfo(np.float64).eps)
 
 
@@ -28,6 +31,11 @@ class Layout(NamedTuple):
     def shortest(self) -> int:
         """Samples that give at least one frame."""
         return self.frame + self.hop
+
+
+def prediction_order(sample_rate: int) -> int:
+    """10 below 10 kHz, else 16."""
+    return 10 if sample_rate < 10000 else 16
 
 
 def layout(sample_rate: int) -> Layout:
@@ -51,24 +59,13 @@ def autocorrelation(frames: Signal, order: int) -> Signal:
     return np.stack([np.sum(frames[:, : size - k] * frames[:, k:], axis=1) for k in range(order + 1)], axis=1)
 
 
-def levinson(r: Signal) -> tuple[Signal, Signal]:
-    """Prediction polynomials ``A = [1, a1 .. aP]`` and residual energies of many frames at once.
+def predictor(frames: Signal, order: int) -> tuple[Signal, Signal]:
+    """Prediction polynomials ``A = [1, a1 .. aP]`` and the autocorrelations they come from, per frame.
 
-    Levinson-Durbin recursion on autocorrelations ``(frames, P + 1)``. A frame without energy gets ``A =
-    [1, 0..]``.
+    No noise floor and no lag window: the published scores have none. A silent frame gets ``A = [1, 0 ..]``.
     """
-    count, order = r.shape[0], r.shape[1] - 1
-    a = np.zeros((count, order))
-    error = r[:, 0].copy()
-    for i in range(order):
-        past = a[:, :i].copy()
-        sums = np.sum(past * r[:, i:0:-1], axis=1)
-        safe = np.where(error > 0.0, error, 1.0)
-        k = np.where(error > 0.0, (r[:, i + 1] - sums) / safe, 0.0)
-        a[:, i] = k
-        a[:, :i] = past - k[:, None] * past[:, ::-1]
-        error = (1.0 - k * k) * error
-    return np.concatenate((np.ones((count, 1)), -a), axis=1), error
+    r = autocorrelation(frames, order)
+    return levinson(r).coefficients, r
 
 
 def quadratic(a: Signal, r: Signal) -> Signal:
@@ -82,3 +79,11 @@ def lowest_mean(values: Signal, keep: float = 0.95) -> float:
     """Mean of the lowest ``keep`` of the frames: the worst 5 % are outliers, as in Hu & Loizou."""
     ordered = np.sort(values)
     return float(np.mean(ordered[: max(1, round(values.size * keep))]))
+
+
+def speech_pair(reference: ArrayLike, degraded: ArrayLike, sample_rate: int) -> tuple[Signal, Signal, int]:
+    """A checked pair of at least one frame at 16 kHz, or at its own rate when that is lower."""
+    sample_rate = rate(sample_rate)
+    x, y = pair(reference, degraded, at_least=layout(sample_rate).shortest + sample_rate // 1000)
+    new = min(sample_rate, HIGHEST_RATE)
+    return to_rate(x, sample_rate, new), to_rate(y, sample_rate, new), new
