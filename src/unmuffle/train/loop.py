@@ -1,0 +1,360 @@
+"""The training loop: one path from a pool and a recipe to checkpoints.
+
+A run lives in a folder::
+
+    recipe.toml      what is being done
+    log.csv          one line an epoch
+    last.pt          the newest state, from which ``train`` goes on after any interruption
+    best-*.pt        the states with the best validation loss
+
+Going on is exact: step, optimiser, averages and random state are in the checkpoint, and the
+mixtures of a step depend on its number alone. A killed run that is started again ends with the same
+weights, bit for bit, as one that was not (on one machine, and unless the clock sets the schedule).
+
+A loss that is not finite stops the run before it touches weights or files.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..data.mix import Mixer
+from ..data.pool import Pool
+from ..errors import ModelError, ParameterError
+from ..signal.stft import StftSpec
+from . import checkpoint, losses, nets
+from .config import TrainConfig, from_dict, to_toml
+from .losses import Combined, si_sdr
+from .stft import Stft
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""noisy (batch, samples), target (batch, samples), band in Hz (batch,)."""
+
+LOG_COLUMNS = ("epoch", "step", "minutes", "learning_rate", "train_loss", "valid_loss", "valid_si_sdr", "audio_rate")
+
+
+class _Mixtures(torch.utils.data.Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Mixtures by number, counted through all epochs."""
+
+    def __init__(self, mixer: Mixer, epoch_items: int) -> None:
+        self.mixer = mixer
+        self.epoch_items = epoch_items
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        m = self.mixer.item(number // self.epoch_items, number % self.epoch_items)
+        # Beyond the present range of a recording nothing is known: infinity would spoil a mean.
+        return torch.from_numpy(m.noisy), torch.from_numpy(m.target), torch.tensor(float(m.band_hz))
+
+
+def batches(mixer: Mixer, config: TrainConfig, first_step: int, last_step: int) -> Iterator[Batch]:
+    """The batches of the steps from ``first_step`` to before ``last_step``."""
+    data = _Mixtures(mixer, config.epoch_items)
+    numbers = range(first_step * config.batch, last_step * config.batch)
+    loader = torch.utils.data.DataLoader(
+        data,
+        batch_size=config.batch,
+        sampler=cast(Any, numbers),
+        num_workers=config.workers,
+        prefetch_factor=4 if config.workers else None,
+    )
+    yield from loader
+
+
+def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
+    """Linear warm-up, then half a cosine from 1 to ``final_rate`` as ``progress`` goes from 0 to 1."""
+    rise = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    fall = 0.5 * (1.0 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
+    return config.learning_rate * rise * (config.final_rate + (1.0 - config.final_rate) * fall)
+
+
+class Trainer:
+    """A run in a folder.
+
+    Args:
+        folder: of the run; made if needed.
+        pool: packed recordings.
+        config: the recipe; ``None`` takes the one of the checkpoint in the folder.
+        device: where the network lives.
+        initial: a checkpoint to take the weights from (fine-tuning), when the run is new.
+
+    Raises:
+        ModelError: the folder holds a run of another network or recipe.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        pool: Pool,
+        config: TrainConfig | None = None,
+        *,
+        device: str = "cpu",
+        initial: str | Path | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        last = self.folder / "last.pt"
+        saved = checkpoint.load(last) if last.is_file() else None
+        if config is None:
+            if saved is None:
+                raise ParameterError(f"{self.folder}: no run to go on with, and no recipe to begin one")
+            config = from_dict(saved["recipe"])
+        if saved is not None:
+            theirs = from_dict(saved["recipe"])
+            if (theirs.net, dict(theirs.sizes)) != (config.net, dict(config.sizes)):
+                raise ModelError(
+                    f"{last} holds a {theirs.net!r} network of sizes {dict(theirs.sizes)}, the recipe asks for "
+                    f"{config.net!r} {dict(config.sizes)}; use another folder"
+                )
+        self.config = config
+        self.device = torch.device(device)
+        torch.manual_seed(config.seed)
+        self.net = nets.make(config.net, config.sizes).to(self.device)
+        self.api = cast(nets.Net, self.net)
+        if pool.sample_rate != self.api.sample_rate:
+            raise ParameterError(
+                f"the pool has {pool.sample_rate} Hz, {config.net!r} is trained at {self.api.sample_rate} Hz; "
+                "pack the recordings at that rate"
+            )
+        spec = StftSpec(self.api.window_ms, self.api.hop_ms)
+        self.stft = Stft(spec.at(pool.sample_rate)).to(self.device)
+        self.loss = Combined(self.stft, config.loss).to(self.device)
+        self.mixer = Mixer(pool, config.mix, "train")
+        self.valid_mixer = Mixer(pool, config.mix, "valid")
+        self.optimiser = torch.optim.AdamW(
+            self.net.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
+        )
+        self.averages = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+        self.step = 0
+        self.seconds = 0.0
+        self.best: list[tuple[float, str]] = []
+        self._sum, self._count = 0.0, 0
+        if saved is not None:
+            self._restore(saved, last)
+        elif initial is not None:
+            state = checkpoint.load(initial)
+            _fit(self.net, state["averages"], initial)
+            self.averages = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+
+    # -- state -----------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """All that is needed to go on."""
+        return {
+            "recipe": self.config.to_dict(),
+            "net": self.net.state_dict(),
+            "averages": self.averages,
+            "optimiser": self.optimiser.state_dict(),
+            "random": torch.get_rng_state(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "best": [[loss, name] for loss, name in self.best],
+            "running": [self._sum, self._count],
+        }
+
+    def _restore(self, state: dict[str, Any], source: Path) -> None:
+        _fit(self.net, state["net"], source)
+        self.averages = {k: v.to(self.device) for k, v in state["averages"].items()}
+        self.optimiser.load_state_dict(state["optimiser"])
+        torch.set_rng_state(state["random"])
+        self.step = int(state["step"])
+        self.seconds = float(state["seconds"])
+        self.best = [(float(loss), str(name)) for loss, name in state["best"]]
+        self._sum, self._count = float(state["running"][0]), int(state["running"][1])
+
+    # -- training --------------------------------------------------------------------------------
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, 0..1."""
+        if self.config.budget_minutes:
+            return self.seconds / (60.0 * self.config.budget_minutes)
+        return self.step / self.config.steps
+
+    def run(self, report: Callable[[dict[str, float]], None] | None = None, *, max_steps: int = 0) -> None:
+        """Train to the end of the recipe, or for ``max_steps`` more steps.
+
+        Args:
+            report: is called after each step with ``step``, ``progress``, ``loss``, and after each
+                epoch with its line of the log.
+            max_steps: 0 for no limit.
+
+        Raises:
+            ModelError: the loss or the gradient is not finite; the last checkpoint is intact.
+        """
+        c = self.config
+        torch.set_flush_denormal(True)  # decayed states of a recurrent net are otherwise ten times slower
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "recipe.toml").write_text(to_toml(c), encoding="utf-8")
+        if c.compile:
+            losses.fuse()
+        per_epoch = c.epoch_items // c.batch
+        last = self.step + max_steps if max_steps else (1 << 40)
+        if not c.budget_minutes:
+            last = min(last, c.steps)
+        began = time.monotonic()
+        saved = began
+        for batch in batches(self.mixer, c, self.step, last) if self.progress < 1.0 else ():
+            value = self._train_step(batch)
+            now = time.monotonic()
+            self.seconds += now - began
+            began = now
+            if report is not None:
+                report({"step": self.step, "progress": self.progress, "loss": value})
+            if self.step % per_epoch == 0:
+                line = self._end_epoch()
+                if report is not None:
+                    report(line)
+                saved = began = time.monotonic()
+                self.seconds += saved - now
+            elif now - saved > 60.0 * c.save_minutes:
+                self.save()
+                saved = now
+            if self.progress >= 1.0:
+                break
+        self.save()
+
+    def save(self) -> None:
+        """Write ``last.pt``."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        checkpoint.save(self.folder / "last.pt", self.state())
+
+    def enhance(self, noisy: Tensor) -> Tensor:
+        """The network on whole waveforms ``(batch, samples)``."""
+        spectrum = self.stft(noisy).unsqueeze(1)
+        initial = [s.to(self.device) for s in self.api.initial(noisy.shape[0])]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
+            out = self.api(spectrum, *initial)[0]
+        return cast(Tensor, self.stft.inverse(out[:, 0].float(), noisy.shape[1]))
+
+    def _train_step(self, batch: Batch) -> float:
+        c = self.config
+        noisy, target, band = (t.to(self.device) for t in batch)
+        self.net.train()
+        loss = self.loss(self.enhance(noisy), target, noisy, band)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise ModelError(self._diverged("loss", value))
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(c, self.step, self.progress)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = float(nn.utils.clip_grad_norm_(self.net.parameters(), c.clip_norm))
+        if not math.isfinite(norm):
+            raise ModelError(self._diverged("gradient", norm))
+        self.optimiser.step()
+        self.step += 1
+        # Early averages would remember the random start: let the memory grow with the run.
+        decay = min(c.ema, (1.0 + self.step) / (10.0 + self.step))
+        with torch.no_grad():
+            for name, value_now in self.net.state_dict().items():
+                kept = self.averages[name]
+                if kept.dtype.is_floating_point:
+                    kept.lerp_(value_now, 1.0 - decay)
+                else:
+                    kept.copy_(value_now)
+        self._sum += value
+        self._count += 1
+        return value
+
+    def _diverged(self, what: str, value: float) -> str:
+        first = self.step * self.config.batch
+        return (
+            f"the {what} is {value} at step {self.step} (mixtures {first} to {first + self.config.batch - 1}); "
+            f"stopped. {self.folder / 'last.pt'} holds the last good state: go on from it with a lower learning_rate"
+        )
+
+    def _end_epoch(self) -> dict[str, float]:
+        c = self.config
+        measured = self.validate()
+        line = {
+            "epoch": float(self.step * c.batch // c.epoch_items),
+            "step": float(self.step),
+            "minutes": self.seconds / 60.0,
+            "learning_rate": learning_rate(c, self.step, self.progress),
+            "train_loss": self._sum / max(self._count, 1),
+            "valid_loss": measured["loss"],
+            "valid_si_sdr": measured["si_sdr"],
+            "audio_rate": self.step * c.batch * c.mix.seconds / max(self.seconds, 1e-9),
+        }
+        self._sum, self._count = 0.0, 0
+        self._log(line)
+        self._keep(measured["loss"])
+        self.save()
+        return line
+
+    def _log(self, line: dict[str, float]) -> None:
+        path = self.folder / "log.csv"
+        new = not path.exists()
+        with path.open("a", newline="", encoding="utf-8") as out:
+            table = csv.writer(out)
+            if new:
+                table.writerow(LOG_COLUMNS)
+            table.writerow([f"{line[k]:.6g}" for k in LOG_COLUMNS])
+
+    def _keep(self, loss: float) -> None:
+        """Keep this state if it is among the best."""
+        name = f"best-{self.step:07d}.pt"
+        ranked = sorted([*self.best, (loss, name)])
+        self.best = ranked[: self.config.keep]
+        if (loss, name) in self.best:
+            checkpoint.save(self.folder / name, self.state())
+        for _, old in ranked[self.config.keep :]:
+            (self.folder / old).unlink(missing_ok=True)
+
+    # -- validation ------------------------------------------------------------------------------
+
+    def validate(self) -> dict[str, float]:
+        """Loss and SI-SDR of the averaged weights over the validation mixtures."""
+        c = self.config
+        weights = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+        self.net.load_state_dict(self.averages)
+        self.net.eval()
+        total, ratio, clips = 0.0, 0.0, 0
+        try:
+            with torch.no_grad():
+                for start in range(0, c.valid_items, c.batch):
+                    mixtures = [self.valid_mixer.item(0, i) for i in range(start, min(start + c.batch, c.valid_items))]
+                    noisy = torch.from_numpy(np.stack([m.noisy for m in mixtures])).to(self.device)
+                    target = torch.from_numpy(np.stack([m.target for m in mixtures])).to(self.device)
+                    band = torch.tensor([m.band_hz for m in mixtures], device=self.device)
+                    estimate = self.enhance(noisy)
+                    total += float(self.loss(estimate, target, noisy, band)) * len(mixtures)
+                    mixed = torch.tensor([math.isfinite(m.snr_db) for m in mixtures])
+                    if bool(mixed.any()):
+                        n = int(mixed.sum())
+                        ratio -= float(si_sdr(estimate[mixed], target[mixed])) * n
+                        clips += n
+        finally:
+            self.net.load_state_dict(weights)
+        return {"loss": total / c.valid_items, "si_sdr": ratio / max(clips, 1)}
+
+
+def _fit(net: nn.Module, weights: dict[str, Tensor], source: str | Path) -> None:
+    try:
+        net.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[-1].strip()
+        raise ModelError(f"{source} holds another network: {first}") from None
+
+
+def load_net(path: str | Path) -> tuple[nn.Module, TrainConfig, dict[str, Any]]:
+    """The averaged network of a checkpoint, its recipe, and the checkpoint."""
+    state = checkpoint.load(path)
+    config = from_dict(state["recipe"])
+    net = nets.make(config.net, config.sizes)
+    _fit(net, state["averages"], path)
+    return net.eval(), config, state
+
+
+def with_values(config: TrainConfig, **values: Any) -> TrainConfig:
+    """A recipe with some values changed."""
+    return dataclasses.replace(config, **values)

@@ -1,0 +1,63 @@
+"""The networks that can be trained, one file each, and their literal table.
+
+Every network is a ``torch.nn.Module`` made from a frozen dataclass of sizes. It states its STFT
+(``window_ms``, ``hop_ms``, ``sample_rate``), takes ``(batch, channels, frames, bins, 2)`` and its
+state tensors, and returns the enhanced spectrum and the new state, in the order of
+``state_names()``; ``initial(batch, channels)`` is the state before the first frame.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+from torch import Tensor, nn
+
+from ...errors import UnknownMethodError, UnknownParameterError
+
+
+class Net(Protocol):
+    """What a trainable network offers beyond ``nn.Module``."""
+
+    window_ms: float
+    hop_ms: float
+    sample_rate: int
+
+    def state_names(self) -> list[str]:
+        """Names of the state tensors, in order."""
+
+    def initial(self, batch: int = 1, channels: int = 1) -> list[Tensor]:
+        """The state before the first frame."""
+
+    def __call__(self, spectrum: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Enhanced spectrum and new state."""
+
+
+NETS: dict[str, tuple[str, str, str]] = {
+    "live": (".live", "Live", "LiveConfig"),
+}
+"""Name -> (module, class of the network, class of its sizes)."""
+
+
+def make(name: str, sizes: Mapping[str, Any] | None = None) -> nn.Module:
+    """Make a network with fresh weights.
+
+    Raises:
+        UnknownMethodError: no network has that name.
+        UnknownParameterError: it has no such size.
+    """
+    if name not in NETS:
+        near = difflib.get_close_matches(name, NETS, 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise UnknownMethodError(f"no network is called {name!r}{hint}; there are: {', '.join(NETS)}")
+    module, net, config = NETS[name]
+    found = import_module(module, __package__)
+    kind = getattr(found, config)
+    known = [f.name for f in dataclasses.fields(kind)]
+    for key in sizes or {}:
+        if key not in known:
+            raise UnknownParameterError(f"network {name!r} has no size {key!r}; it has: {', '.join(known)}")
+    return cast(nn.Module, getattr(found, net)(kind(**(sizes or {}))))
