@@ -65,9 +65,7 @@ class Dnsmos(NamedTuple):
     p808: float
 
 
-def dnsmos(
-    degraded: ArrayLike, sample_rate: int, *, model: Literal["generic", "personalized"] = "generic"
-) -> Dnsmos:
+def dnsmos(degraded: ArrayLike, sample_rate: int, *, model: Literal["generic", "personalized"] = "generic") -> Dnsmos:
     """DNSMOS P.835 and P.808 scores; ``personalized`` also marks other talkers as background."""
     if model not in _POLYNOMIALS:
         raise ParameterError(f"model is {model!r}; choose 'generic' or 'personalized'")
