@@ -37,6 +37,7 @@ class Carrier:
         self._container = open_container(source)
         self._audio_index = audio_index
         self._targets: dict[int, Any] = {}
+        self._undated: dict[int, list[Any]] = {}
         self._packets: Iterator[Any] | None = None
         self._next: Any = None
 
@@ -83,14 +84,33 @@ class Carrier:
             self._next = next(self._packets, None)
         while self._next is not None:
             packet = self._next
-            target = self._targets.get(packet.stream_index)
-            if target is not None and packet.size and (packet.dts is not None or packet.pts is not None):
+            if packet.stream_index in self._targets and packet.size:
                 stamp = packet.dts if packet.dts is not None else packet.pts
-                if until is not None and stamp * packet.time_base > until:
+                if until is not None and stamp is not None and stamp * packet.time_base > until:
                     return
-                packet.stream = target
-                out.mux(packet)
+                self._pass(out, packet)
             self._next = next(self._packets, None)
+        for index in list(self._undated):
+            for packet in self._undated.pop(index):
+                packet.dts = packet.pts
+                self._mux(out, packet)
+
+    def _pass(self, out: Any, packet: Any) -> None:
+        """Copy one packet; those whose decoding time the container leaves open wait for the first that has one."""
+        index = packet.stream_index
+        if packet.dts is None:
+            self._undated.setdefault(index, []).append(packet)
+            return
+        waiting = self._undated.pop(index, [])
+        for back, early in enumerate(reversed(waiting), 1):
+            early.dts = packet.dts - back * max(1, early.duration or 0)
+        for ready in (*waiting, packet):
+            self._mux(out, ready)
+
+    def _mux(self, out: Any, packet: Any) -> None:
+        if packet.pts is not None or packet.dts is not None:
+            packet.stream = self._targets[packet.stream_index]
+            out.mux(packet)
 
     def close(self) -> None:
         """Let go of the source."""
@@ -128,13 +148,19 @@ def _cover_packets(container: Any, indices: set[int]) -> list[Any]:
     return list(found.values())
 
 
-def picture_block(container: Any, stream: Any) -> str | None:
-    """The cover as base64 text of a FLAC picture block, the way Ogg files hold one."""
-    packets = _cover_packets(container, {stream.index})
-    if not packets:
+def cover_text(source: str) -> str | None:
+    """The source's cover as base64 text of a FLAC picture block, the way Ogg files hold one."""
+    try:
+        with open_container(source) as container:
+            covers = [stream for stream in container.streams.video if is_cover(stream)]
+            packets = _cover_packets(container, {covers[0].index}) if covers else []
+            if not packets:
+                return None
+            context = covers[0].codec_context
+            mime = b"image/png" if context.name == "png" else b"image/jpeg"
+            data = bytes(packets[0])
+            head = struct.pack(">II", 3, len(mime)) + mime  # 3: front cover
+            head += struct.pack(">IIIIII", 0, context.width, context.height, 24, 0, len(data))
+            return base64.b64encode(head + data).decode("ascii")
+    except (LIBAV_ERROR, ValueError):
         return None
-    mime = b"image/png" if stream.codec_context.name == "png" else b"image/jpeg"
-    data = bytes(packets[0])
-    width, height = stream.codec_context.width, stream.codec_context.height
-    head = struct.pack(">II", 3, len(mime)) + mime + struct.pack(">IIIIII", 0, width, height, 24, 0, len(data))
-    return base64.b64encode(head + data).decode("ascii")

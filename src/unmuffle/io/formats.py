@@ -25,6 +25,8 @@ class Container:
     """Can it hold a video?"""
     cover: bool = False
     """Can it hold cover art as an attached picture?"""
+    brand: str | None = None
+    """What an MP4 file calls itself, so that players take it for music."""
 
 
 _PCM: Final = ("pcm",)
@@ -33,16 +35,15 @@ CONTAINERS: Final[dict[str, Container]] = {
     ".rf64": Container("wav", _PCM),
     ".w64": Container("w64", _PCM),
     ".caf": Container("caf", _PCM),
-    ".aif": Container("aiff", ("pcm_be",), cover=True),
-    ".aiff": Container("aiff", ("pcm_be",), cover=True),
-    ".aifc": Container("aiff", ("pcm_be",), cover=True),
+    ".aif": Container("aiff", ("pcm_be",)),
+    ".aiff": Container("aiff", ("pcm_be",)),
+    ".aifc": Container("aiff", ("pcm_be",)),
     ".au": Container("au", ("pcm_be",)),
     ".flac": Container("flac", ("flac",), cover=True),
     ".mp3": Container("mp3", ("mp3",), cover=True),
-    ".mp2": Container("mp2", ("mp2",)),
     ".aac": Container("adts", ("aac",)),
-    ".m4a": Container("ipod", ("aac", "alac"), cover=True),
-    ".m4b": Container("ipod", ("aac", "alac"), cover=True),
+    ".m4a": Container("mp4", ("aac", "alac"), cover=True, brand="M4A "),
+    ".m4b": Container("mp4", ("aac", "alac"), cover=True, brand="M4B "),
     ".ogg": Container("ogg", ("vorbis", "opus", "flac")),
     ".oga": Container("ogg", ("vorbis", "opus", "flac")),
     ".opus": Container("opus", ("opus",)),
@@ -54,8 +55,6 @@ CONTAINERS: Final[dict[str, Container]] = {
     ".mov": Container("mov", ("aac", "mp3", "alac", "ac3", "pcm"), picture=True, cover=True),
     ".avi": Container("avi", ("mp3", "aac", "ac3", "pcm"), picture=True),
     ".ts": Container("mpegts", ("aac", "mp2", "mp3", "ac3"), picture=True),
-    ".wma": Container("asf", ("wmav2",)),
-    ".ac3": Container("ac3", ("ac3",)),
     ".raw": Container("raw", _PCM),
     ".pcm": Container("raw", _PCM),
 }
@@ -63,16 +62,16 @@ CONTAINERS: Final[dict[str, Container]] = {
 #: libav's encoder for each codec family that is not PCM.
 ENCODERS: Final = {
     "flac": "flac", "alac": "alac", "mp3": "libmp3lame", "aac": "aac", "opus": "libopus", "ac3": "ac3", "mp2": "mp2",
-    "wmav2": "wmav2",
 }  # fmt: skip
 
 #: Families that lose nothing, and the widest sample format of each.
 LOSSLESS: Final = {"flac": 24, "alac": 24}
 
-# Readable, but written as something else.
+# Readable, but not written: these have no way to state the encoder's delay, so sound would shift with each copy, or
+# there is no good encoder.
 _READ_ONLY: Final = frozenset(
-    {".3gp", ".amr", ".ape", ".dsf", ".dts", ".flv", ".mpg", ".mpeg", ".nist", ".sph", ".tta", ".voc", ".wmv", ".wv",
-     ".m2ts", ".mts", ".mxf", ".asf", ".eac3", ".tak"}
+    {".3gp", ".ac3", ".amr", ".ape", ".dsf", ".dts", ".flv", ".mpg", ".mpeg", ".nist", ".sph", ".tta", ".voc", ".wmv", ".wv",
+     ".m2ts", ".mts", ".mxf", ".asf", ".mp2", ".wma", ".eac3", ".tak"}
 )  # fmt: skip
 
 

@@ -169,13 +169,15 @@ def describe(container: Any, path: str) -> MediaInfo:
         duration = float(stream.duration * stream.time_base)
     elif container.duration is not None:
         duration = container.duration / 1e6
-    tags = {**container.metadata, **(stream.metadata if not container.streams.video else {})}
+    has_video = len(covers) < len(container.streams.video)
+    # Ogg keeps its tags with the track; beside a picture a track's tags are its own affair.
+    tags = {**container.metadata, **({} if has_video else stream.metadata)}
     sample_format = _stored_format(context)
     return MediaInfo(
         path=path, container=container.format.name, codec=context.name, sample_rate=rate,
         channels=context.layout.nb_channels, sample_format=sample_format, channel_layout=_known(context.layout.name),
-        duration_s=duration, bit_rate=context.bit_rate or container.bit_rate or None,
-        tags=MappingProxyType(tags), has_video=len(covers) < len(container.streams.video), has_cover=bool(covers),
+        duration_s=duration, bit_rate=context.bit_rate or (not has_video and container.bit_rate) or None,
+        tags=MappingProxyType(tags), has_video=has_video, has_cover=bool(covers),
         audio_tracks=len(container.streams.audio), audio_index=stream.index, start_s=_start(container, stream),
     )  # fmt: skip
 

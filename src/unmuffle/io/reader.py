@@ -293,12 +293,17 @@ class _LibavSource(_Source):
     def __init__(self, container: Any, info: MediaInfo, allow_truncated: bool) -> None:
         self._container, self._info, self._allow_truncated = container, info, allow_truncated
         self._stream = container.streams[info.audio_index]
+        self._packed: Any = None  # interleaves many channels, see MANY_PLANES
         self._same: Any = None  # resampler for frames that change rate or channels in the middle
 
     def blocks(self, frames: int) -> Iterator[Samples]:
         heard, failed = 0, 0
         expected: Fraction | None = None
         rate = self._info.sample_rate
+        # MP4 says how long the last packet sounds; libav plays its padding too. One packet is held back to cut it.
+        trims = "mov" in self._container.format.name
+        held: list[Samples] = []
+        surplus = 0
         for packet in self._container.demux(self._stream):
             try:
                 decoded = packet.decode()
@@ -307,21 +312,29 @@ class _LibavSource(_Source):
                 # decoded is it an error.
                 failed += 1
                 continue
+            if decoded and trims:
+                yield from held
+                held, surplus = [], 0
             for frame in decoded:
                 base = frame.time_base or self._stream.time_base
                 now = None if frame.pts is None or not base else Fraction(frame.pts * base)
                 if now is not None and expected is not None and _HOLE_S[0] < now - expected < _HOLE_S[1]:
                     hole = round((now - expected) * rate)
                     heard += hole
-                    while hole > 0:
-                        part = min(hole, BLOCK_FRAMES)
-                        yield np.zeros((self._info.channels, part), dtype=np.float32)
-                        hole -= part
+                    yield from _silence(self._info.channels, hole)
                 for block in self._samples(frame):
                     heard += block.shape[1]
-                    yield block
+                    if trims:
+                        held.append(block)
+                    else:
+                        yield block
                 if now is not None:
                     expected = now + Fraction(frame.samples, frame.sample_rate or rate)
+            if held and expected is not None and packet.pts is not None and packet.duration:
+                surplus = round((expected - (packet.pts + packet.duration) * packet.time_base) * rate)
+        for index, block in enumerate(held):
+            last = index == len(held) - 1
+            yield block[:, : block.shape[1] - surplus] if last and 0 < surplus < block.shape[1] else block
         if failed and not heard:
             raise NotAudioError(
                 f"{self._info.path!r} holds no sound that can be decoded ({failed} damaged packets): get it again"
@@ -332,9 +345,17 @@ class _LibavSource(_Source):
         if frame.sample_rate != info.sample_rate or frame.layout.nb_channels != info.channels:
             if self._same is None:
                 layout = info.channel_layout or DEFAULT_LAYOUTS.get(info.channels, f"{info.channels}c")
-                self._same = av.AudioResampler(format="fltp", layout=layout, rate=info.sample_rate)
+                self._same = av.AudioResampler(format="flt", layout=layout, rate=info.sample_rate)
             frame.pts = None
             for converted in self._same.resample(frame):
+                yield frame_samples(converted)
+            return
+        if frame.format.is_planar and info.channels >= MANY_PLANES:
+            if self._packed is None:
+                kind = frame.format.name.removesuffix("p")
+                self._packed = av.AudioResampler(format=kind, layout=frame.layout, rate=info.sample_rate)
+            frame.pts = None
+            for converted in self._packed.resample(frame):
                 yield frame_samples(converted)
             return
         yield frame_samples(frame)
@@ -342,6 +363,17 @@ class _LibavSource(_Source):
     def close(self) -> None:
         self._container.close()
 
+
+def _silence(channels: int, count: int) -> Iterator[Samples]:
+    while count > 0:
+        part = min(count, BLOCK_FRAMES)
+        yield np.zeros((channels, part), dtype=np.float32)
+        count -= part
+
+
+#: From this many channels on PyAV must not touch planar frames: it counts planes up to a null pointer, and libav's
+#: array of eight has none behind it (a crash, not an exception). Interleaved frames have one plane.
+MANY_PLANES: Final = 8
 
 #: The loudspeakers that n channels mean when a file does not say.
 DEFAULT_LAYOUTS: Final = {

@@ -18,11 +18,11 @@ import soundfile
 import soxr
 
 from unmuffle.errors import OutputError
-from unmuffle.io.carry import Carrier, add_covers, add_template, picture_block
+from unmuffle.io.carry import Carrier, add_covers, cover_text
 from unmuffle.io.guard import LIBAV_ERROR, url
-from unmuffle.io.probe import is_cover, open_container
-from unmuffle.io.reader import DEFAULT_LAYOUTS
-from unmuffle.io.samples import Samples, encode, to_integers
+from unmuffle.io.reader import DEFAULT_LAYOUTS, MANY_PLANES
+from unmuffle.io.samples import INTEGER_BITS, Samples, encode, to_integers
+from unmuffle.io.vorbis import rewrite_comments
 from unmuffle.io.wav import pack_chunk, pack_header
 
 
@@ -130,6 +130,8 @@ class ResamplingSink(Sink):
 
 
 _FRAME_DTYPES: Final = {"s16": np.int16, "s32": np.int32, "flt": np.float32, "dbl": np.float64, "u8": np.uint8}
+# Encoders that keep their last samples (this many) to themselves unless more come.
+_UNFLUSHED: Final = {"ac3": 256, "mp2": 481}
 # Samples per frame for encoders that take any number.
 _FREE_FRAME: Final = 4096
 
@@ -154,27 +156,31 @@ class LibavSink(Sink):
         cover: bool = False,
         audio_index: int = 0,
         start_s: Fraction = Fraction(0),
+        brand: str | None = None,
         notes: list[str],
     ) -> None:
         self._channels, self._bits, self._rate = channels, bits, sample_rate
         self._pending: list[Samples] = []
-        self._held = 0
+        self._held = self._packets = 0
         self._position = round(start_s * sample_rate)
         self._start = self._position
-        # ADTS has no way to say "drop the first 1024 samples": the priming packet is left out instead.
-        self._drop_priming = muxer == "adts"
+        # ADTS, MPEG-TS and AVI have no way to say "drop the first 1024 samples", nor has libav's MP4 muxer when the
+        # sound begins late: the priming packet is left out instead, which costs the first frame its fade-in.
+        self._drop_priming = muxer in ("adts", "mpegts", "avi") or (muxer in ("mp4", "mov") and start_s > 0)
+        # Matroska counts milliseconds and rounds our time stamp and the encoder's delay separately.
+        self._whole_ms = muxer in ("matroska", "webm") and start_s != 0
+        self._shift: int | None = None
         self._carrier: Carrier | None = None
-        options = {}
-        if muxer in ("mp4", "mov", "ipod"):
+        options: dict[str, str] = {}
+        if muxer in ("mp4", "mov"):
             # Edit lists count in this unit: with milliseconds (the default) no track would end on the sample.
             options["movie_timescale"] = str(sample_rate)
+        if brand is not None:
+            options["brand"] = brand
         if muxer in ("mp3", "aiff"):
             options["id3v2_version"] = "3"  # what every player reads
         if muxer == "aiff":
             options["write_id3v2"] = "1"
-        if muxer == "w64" or muxer == "wav":
-            options["flags"] = "+bitexact" if False else ""
-        options = {key: value for key, value in options.items() if value}
         self._out: Any = av.open(url(target), "w", format=muxer, container_options=options)
         try:
             self._open(encoder, layout, bit_rate, tags, source, carry, cover, audio_index, notes)
@@ -187,7 +193,7 @@ class LibavSink(Sink):
         source: str | None, carry: bool, cover: bool, audio_index: int, notes: list[str],
     ) -> None:  # fmt: skip
         out = self._out
-        out.metadata.update({key: value for key, value in (tags or {}).items() if key.lower() not in _MUXER_TAGS})
+        out.metadata.update({key: value for key, value in (tags or {}).items() if key.lower() not in MUXER_TAGS})
         pictures: list[Any] = []
         if source is not None and carry:
             self._carrier = Carrier(source, audio_index)
@@ -195,7 +201,7 @@ class LibavSink(Sink):
                 if stream.index == audio_index:
                     self._audio = self._add_audio(encoder, layout, bit_rate)
                     self._audio.metadata.update(
-                        {k: v for k, v in stream.metadata.items() if k.lower() not in _MUXER_TAGS}
+                        {k: v for k, v in stream.metadata.items() if k.lower() not in MUXER_TAGS}
                     )
                     with suppress(AttributeError, ValueError):
                         self._audio.disposition = int(stream.disposition)
@@ -206,6 +212,10 @@ class LibavSink(Sink):
             self._audio = self._add_audio(encoder, layout, bit_rate)
             if source is not None and cover:
                 pictures = add_covers(out, source)
+            elif source is not None and out.format.name in ("ogg", "opus"):
+                picture = cover_text(source)
+                if picture is not None:
+                    out.metadata["METADATA_BLOCK_PICTURE"] = picture
         out.start_encoding()
         for packet in pictures:
             out.mux(packet)
@@ -256,9 +266,12 @@ class LibavSink(Sink):
             data = (to_integers(samples, 8) + 128).astype(np.uint8)
         else:
             data = samples.astype(dtype)
-        if not self._kind.endswith("p"):
+        packed = not self._kind.endswith("p") or self._channels >= MANY_PLANES  # PyAV then converts in C
+        if packed:
             data = data.T.reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(data), format=self._kind, layout=self._layout.name)
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(data), format=kind if packed else self._kind, layout=self._layout
+        )
         frame.sample_rate, frame.pts, frame.time_base = self._rate, self._position, self._base
         self._position += samples.shape[1]
         self._mux(self._audio.encode(frame))
@@ -269,14 +282,28 @@ class LibavSink(Sink):
                 now = Fraction(packet.pts * packet.time_base)
                 if self._drop_priming and now < self._start * self._base:
                     continue
+                padding = not packet.duration or now >= self._position * self._base
+                if padding and self._bits is None and packet.size and self._packets > 1:
+                    continue  # MP3's end would be misstated with it (but one packet alone is not recognised)
+                if self._whole_ms:
+                    if self._shift is None:
+                        delay = self._start * self._base - now
+                        rounded = Fraction(int(delay * 1000 + Fraction(1, 2)), 1000)
+                        self._shift = round((delay - rounded) / packet.time_base)
+                    packet.pts += self._shift
+                    packet.dts += self._shift
                 if self._carrier is not None:
                     self._carrier.pump(self._out, now)
             self._out.mux(packet)
+            self._packets += 1
 
     def finish(self) -> None:
         if self._held:
             self._encode(np.concatenate(self._pending, axis=1))
             self._pending, self._held = [], 0
+        delay = _UNFLUSHED.get(self._audio.codec_context.name, 0)
+        if delay and self._position > self._start:
+            self._encode(np.zeros((self._channels, delay), dtype=np.float32))
         self._mux(self._audio.encode(None))
         if self._carrier is not None:
             self._carrier.pump(self._out, None)
@@ -290,8 +317,8 @@ class LibavSink(Sink):
             self._out.close()
 
 
-# Set by the muxer itself; a copy of the source's would be wrong.
-_MUXER_TAGS: Final = frozenset(
+#: Set by the muxer itself; a copy of the source's would be wrong.
+MUXER_TAGS: Final = frozenset(
     {"major_brand", "minor_version", "compatible_brands", "encoder", "creation_time", "handler_name", "vendor_id",
      "duration", "metadata_block_picture", "_statistics_tags", "_statistics_writing_app", "number_of_bytes",
      "number_of_frames", "bps", "_statistics_writing_date_utc"}
@@ -335,12 +362,12 @@ def _counts_as_layout(name: str) -> bool:
 _ACCEPTED: Final = {
     "libmp3lame": ("mono", "stereo"),
     "mp2": ("mono", "stereo"),
-    "wmav2": ("mono", "stereo"),
     "aac": ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1(back)", "7.1", "quad", "5.0(side)", "5.1(side)", "6.1",
             "7.1(wide)", "2.1", "3.1", "6.0", "7.0"),
     "ac3": ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "3.0(back)", "quad(side)", "quad", "5.0(side)", "2.1",
             "3.1", "4.1", "5.1(side)"),
     "flac": ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1", "5.0(side)", "5.1(side)"),
+    "libopus": ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1"),
     "alac": ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1(back)", "7.1(wide)"),
 }  # fmt: skip
 
@@ -348,8 +375,27 @@ _ACCEPTED: Final = {
 _VORBIS_KBPS: Final = (45, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 500)
 
 
+class SndfileSink(Sink):
+    """libsndfile, for formats whose length it alone writes exactly (Wave64)."""
+
+    def __init__(self, target: str, sample_rate: int, channels: int, sample_format: str, major: str) -> None:
+        self._file = soundfile.SoundFile(target, "w", sample_rate, channels, sample_format, format=major)
+        self._bits = INTEGER_BITS.get(sample_format, 16 if sample_format in ("ULAW", "ALAW") else None)
+
+    def write(self, block: Samples) -> None:
+        # It keeps the upper bits of 32-bit integers, so that the rounding is ours.
+        self._file.write(block.T if self._bits is None else (to_integers(block, self._bits) << (32 - self._bits)).T)
+
+    def finish(self) -> None:
+        self._file.close()
+
+    def abandon(self) -> None:
+        with suppress(OSError, RuntimeError):
+            self._file.close()
+
+
 class VorbisSink(Sink):
-    """Ogg Vorbis through libsndfile (libav's own encoder is experimental), then tags and cover by copying packets."""
+    """Ogg Vorbis through libsndfile (libav's own encoder is experimental), then tags and cover."""
 
     def __init__(
         self, interim: str, target: str, sample_rate: int, channels: int, *, bit_rate: int,
@@ -372,28 +418,13 @@ class VorbisSink(Sink):
 
     def finish(self) -> None:
         self._file.close()
-        with open_container(self._interim) as encoded, av.open(url(self._target), "w", format="ogg") as out:
-            audio = encoded.streams.audio[0]
-            tags = {key: value for key, value in self._tags.items() if key.lower() not in _MUXER_TAGS}
-            picture = None if self._source is None else _cover_of(self._source)
-            stream = add_template(out, audio)
-            # Vorbis keeps its comments in the stream, not in the container.
-            stream.metadata.update(tags if picture is None else {**tags, "METADATA_BLOCK_PICTURE": picture})
-            for packet in encoded.demux(audio):
-                if packet.dts is not None:
-                    packet.stream = stream
-                    out.mux(packet)
+        tags = {key: value for key, value in self._tags.items() if key.lower() not in MUXER_TAGS}
+        picture = None if self._source is None else cover_text(self._source)
+        if picture is not None:
+            tags["METADATA_BLOCK_PICTURE"] = picture
+        with open(self._interim, "rb") as encoded, open(self._target, "wb") as out:
+            rewrite_comments(encoded, out, tags)
 
     def abandon(self) -> None:
         with suppress(OSError, RuntimeError):
             self._file.close()
-
-
-def _cover_of(source: str) -> str | None:
-    """The source's cover as the text that Vorbis comments hold."""
-    try:
-        with open_container(source) as container:
-            covers = [stream for stream in container.streams.video if is_cover(stream)]
-            return picture_block(container, covers[0]) if covers else None
-    except (LIBAV_ERROR, ValueError):
-        return None

@@ -10,8 +10,7 @@ chunks (``LIST``, ``bext``, ``iXML``, ``id3``, ``cue`` ...) over byte by byte.
   there means that the file was cut.
 - Beyond 4 GiB the file is RF64 (EBU Tech 3306): the 32-bit fields hold 0xFFFFFFFF and a ``ds64`` chunk the truth. We
   reserve its 28 bytes as ``JUNK`` and decide when the length is known.
-- More than two channels, or more than 16 bits of integer, need ``WAVE_FORMAT_EXTENSIBLE``, which also holds the mask
-  of loudspeakers.
+- More than two channels need ``WAVE_FORMAT_EXTENSIBLE``, which also holds the mask of loudspeakers.
 """
 
 from __future__ import annotations
@@ -197,7 +196,7 @@ def pack_header(
     tag = _IEEE if sample_format in ("FLOAT", "DOUBLE") else _PCM
     align = channels * width
     basic = struct.pack("<HIIHH", channels, sample_rate, min(sample_rate * align, RIFF_LIMIT), align, 8 * width)
-    extensible = channels > 2 or (tag == _PCM and width > 2)
+    extensible = channels > 2 or channel_mask != 0
     if extensible:
         tail = struct.pack("<HHIH", 22, 8 * width, channel_mask, tag) + _GUID_TAIL
         fmt = struct.pack("<H", _EXTENSIBLE) + basic + tail

@@ -25,7 +25,7 @@ from unmuffle.io.guard import writing
 from unmuffle.io.info import MediaInfo
 from unmuffle.io.reader import RAW_FORMATS
 from unmuffle.io.samples import INTEGER_BITS, SAMPLE_BYTES, Samples, count_clipped
-from unmuffle.io.sinks import LibavSink, ResamplingSink, Sink, VorbisSink, WavSink
+from unmuffle.io.sinks import LibavSink, ResamplingSink, Sink, SndfileSink, VorbisSink, WavSink
 from unmuffle.io.wav import LAYOUT_MASKS, chunks_after, pack_tags, read_header
 
 # Bits per second when the source does not say: transparent for speech, and safe for stereo music.
@@ -138,7 +138,7 @@ def open_writer(
             stream: BinaryIO = sys.stdout.buffer if name == "-" else open(name, "wb", buffering=0)
             sink: Sink = WavSink(
                 stream, like.sample_rate, like.channels, stored, header=raw_format is None, seekable=False,
-                length=length, channel_mask=LAYOUT_MASKS.get(like.channel_layout or "", 0),
+                length=length, channel_mask=_mask(like),
             )  # fmt: skip
         return MediaWriter(name, sink, like.channels, stored, notes, [])
     container = Container("raw", ("pcm",)) if raw_format is not None else container_for(name)
@@ -163,13 +163,19 @@ def _open_sink(
         notes.append("the picture was left out: the output is an audio file")
     codec = _choose_codec(container, like, sample_format, notes)
     target = str(files[0].temporary)
-    if container.muxer in ("wav", "raw") and codec == "pcm" and (sample_format or like.sample_format) not in ("ULAW", "ALAW"):
+    companded = sample_format is None and like.sample_format in ("ULAW", "ALAW")
+    if container.muxer in ("wav", "raw") and not companded:
         stored = sample_format or _pcm_format(like, notes)
+        if container.muxer == "wav" and stored == "PCM_S8":
+            stored = "PCM_U8"  # WAV knows 8 bits without sign only
         return _wav_sink(name, target, container, like, stored, source), stored
     bits: int | None = None
     stored = "LOSSY"
     if codec in ("pcm", "pcm_be"):
-        stored = sample_format or (like.sample_format if like.sample_format in ("ULAW", "ALAW") else _pcm_format(like, notes))
+        stored = like.sample_format if companded else sample_format or _pcm_format(like, notes)
+        if container.muxer == "w64":
+            stored = "PCM_U8" if stored == "PCM_S8" else stored
+            return SndfileSink(target, like.sample_rate, like.channels, stored, "W64"), stored
         encoder = _pcm_encoder(stored, big=codec == "pcm_be", container=container)
         bits = INTEGER_BITS.get(stored, 16 if stored in ("ULAW", "ALAW") else None)
     elif codec in LOSSLESS:
@@ -201,7 +207,7 @@ def _open_sink(
             target, container.muxer, encoder, rate, like.channels, layout=like.channel_layout, bits=bits,
             bit_rate=per_second if stored == "LOSSY" else None, tags=like.tags, source=source, carry=carry,
             cover=container.cover, audio_index=like.audio_index, start_s=like.start_s if carry else Fraction(0),
-            notes=notes,
+            brand=container.brand, notes=notes,
         )  # fmt: skip
     if rate != like.sample_rate:
         sink = ResamplingSink(sink, like.sample_rate, rate, like.channels)
@@ -210,11 +216,11 @@ def _open_sink(
 
 def _choose_codec(container: Container, like: MediaInfo, sample_format: str | None, notes: list[str]) -> str:
     own = family(like.codec)
+    if own == "flac" and container.muxer == "ogg" and like.container != "ogg":
+        own = ""  # FLAC inside Ogg is rare: only where it was
     for candidate in (own, "pcm_be" if own == "pcm" else own):
         if candidate in container.codecs:
             return candidate
-    if own == "pcm" and "flac" in container.codecs and container.muxer == "matroska":
-        return "flac"
     chosen = container.codecs[0]
     if like.has_video and container.picture:
         notes.append(f"the sound is {chosen} instead of {like.codec}, which cannot be written there")
@@ -258,12 +264,17 @@ def _bit_rate(codec: str, like: MediaInfo, asked: int | None) -> int:
     return int(min(max(wanted, least * count), most * count))
 
 
+def _mask(like: MediaInfo) -> int:
+    """Loudspeakers, where it is not plain that they are one or two."""
+    return LAYOUT_MASKS.get(like.channel_layout or "", 0) if like.channels > 2 else 0
+
+
 def _wav_sink(
     name: str, target: str, container: Container, like: MediaInfo, stored: str, source: str | None
 ) -> WavSink:
     before: list[tuple[bytes, bytes]] = []
     after: list[tuple[bytes, bytes]] = []
-    mask = LAYOUT_MASKS.get(like.channel_layout or "", 0)
+    mask = _mask(like)
     if source is not None and like.container == "wav":
         with suppress(UnmuffleError, OSError), open(source, "rb") as stream:
             header = read_header(stream, source)
