@@ -57,6 +57,7 @@ def test_residuals_follow(tree):
         (["x.wav", "in/a.wav"], {"output": "-"}, ParameterError, "one sound"),
         (["x.wav", "-"], {"output": "out"}, ParameterError, "one sound"),
         (["x.wav"], {"in_place": True, "output": "y.wav"}, ParameterError, "leave out"),
+        (["x.wav"], {"extension": "a/b"}, ParameterError, "no extension"),
         (["x.wav", "x.wav"], {"output": "out"}, OutputError, "both become"),
     ],
 )

@@ -68,8 +68,7 @@ def run() -> None:
 
 def _usage(error: Exception, as_json: bool) -> int:
     """Errors of the command-line library itself: wrong usage, or an orderly exit."""
-    name = type(error).__name__
-    if name == "Abort":
+    if type(error).__name__ == "Abort" or getattr(error, "exit_code", 0) == 130:
         return _interrupted(as_json)
     if hasattr(error, "exit_code") and hasattr(error, "format_message"):
         if as_json:

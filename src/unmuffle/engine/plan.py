@@ -48,6 +48,8 @@ def plan(
     """
     if not inputs:
         raise ParameterError("no input; name files, folders, or - for standard input")
+    if extension is not None and not extension.lstrip(".").isalnum():
+        raise ParameterError(f"--to {extension!r} is no extension; write it like wav or mp3")
     if in_place and (output or extension):
         raise ParameterError("--in-place writes over the inputs: leave out -o and --to")
     found = [pair for name in inputs for pair in _expand(name)]

@@ -49,9 +49,34 @@ class Entry:
 
 REGISTRY: dict[str, Entry] = {
     "identity": Entry(".compose:Identity", "gives the input back unchanged", "basic", clean_db=100.0),
+    "spectral-subtraction": Entry(
+        ".spectral.subtraction:SpectralSubtraction", "subtracts the noise spectrum (Boll, Berouti)", "spectral"
+    ),
+    "multiband": Entry(
+        ".spectral.multiband:Multiband", "subtracts band by band (Kamath & Loizou)", "spectral"
+    ),
+    "wiener": Entry(".spectral.wiener:Wiener", "Wiener filter from the a-priori SNR", "spectral"),
+    "wiener-gamma": Entry(
+        ".spectral.wiener:WienerGamma", "Wiener filter from the a-posteriori SNR", "spectral"
+    ),
+    "parametric-wiener": Entry(
+        ".spectral.wiener:ParametricWiener", "Wiener filter with strength and exponent", "spectral"
+    ),
+    "mmse-stsa": Entry(
+        ".spectral.mmse_stsa:MmseStsa", "amplitude estimator (Ephraim & Malah 1984)", "spectral"
+    ),
+    "log-mmse": Entry(
+        ".spectral.log_mmse:LogMmse", "log-amplitude estimator (Ephraim & Malah 1985)", "spectral"
+    ),
+    "omlsa": Entry(
+        ".spectral.omlsa:Omlsa", "log-amplitude with speech presence (Cohen)", "spectral"
+    ),
+    "mosie": Entry(
+        ".spectral.mosie:Mosie", "amplitude estimator with a super-Gaussian prior", "spectral"
+    ),
 }
 
-DEFAULT = "identity"
+DEFAULT = "log-mmse"
 """What ``method="auto"`` means."""
 
 

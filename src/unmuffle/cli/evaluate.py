@@ -1,0 +1,4 @@
+"""``unmuffle evaluate``."""
+import typer
+def register(app: typer.Typer) -> None:
+    """x."""
