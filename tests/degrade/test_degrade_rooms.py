@@ -9,7 +9,12 @@ import pytest
 from degrade_signals import RATE, speech_like
 
 from unmuffle.degrade import MeasuredRoom, SimulatedRoom
-from unmuffle.degrade.rooms import find_direct, schroeder_t60_s, simulate_response
+from unmuffle.degrade.rooms import (
+    direct_to_reverberant_db,
+    find_direct,
+    schroeder_t60_s,
+    simulate_response,
+)
 from unmuffle.errors import InputError, ParameterError
 from unmuffle.io import write
 from unmuffle.signal.align import find_delay
@@ -84,6 +89,14 @@ def test_direct_sound_before_a_stronger_reflection() -> None:
     h = np.zeros(400)
     h[50], h[49], h[120] = 0.6, 0.4, 1.0
     assert find_direct(h) == 50
+
+
+def test_direct_to_reverberant_ratio() -> None:
+    h = np.zeros(8000)
+    h[100], h[141], h[2000] = 1.0, 0.5, 0.1  # 41 samples at 16 kHz are just beyond 2.5 ms
+    assert direct_to_reverberant_db(h, 100, RATE) == pytest.approx(10 * np.log10(1 / (0.25 + 0.01)))
+    h[141], h[140] = 0.0, 0.5
+    assert direct_to_reverberant_db(h, 100, RATE) == pytest.approx(10 * np.log10(1.25 / 0.01))
 
 
 def test_further_away_is_more_room() -> None:

@@ -9,8 +9,9 @@ Codecs come with PyAV's build of FFmpeg; which of them there are differs between
 (`available_codecs`), and an absent one is an error that says so, never silently another.
 
 Alignment: encoder look-ahead, decoder delay and resampling together delay a signal by an amount that
-depends only on codec, bit rate and sample rate. It is measured once on a speech-like probe
-(cross-correlation, whole samples) and removed. Channels are coded one by one, as mono.
+depends on codec, bit rate and sample rate, and hardly on the signal. It is measured once on a speech-like probe
+(cross-correlation, whole samples), then corrected by at most 0.25 ms on the signal itself, and removed.
+Channels are coded one by one, as mono.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import scipy.signal
 from numpy.typing import NDArray
 
 from ..errors import ParameterError
-from ..signal.align import find_delay
+from ..signal.align import MIN_CONFIDENCE, find_delay
 from ..signal.blocks import Samples, as_block
 from ..signal.resample import convert
 from .base import Damage, Record, Scene, check_choice, check_positive
@@ -63,6 +64,7 @@ CODECS: dict[str, CodecInfo] = {
 _PROBE_S = 1.5
 _TAIL_S = 0.5  # silence behind the signal, so that the delayed end comes out
 _MAX_DELAY_S = 0.25
+_MODE_SPREAD_S = 0.25e-3  # by how much the delay may differ from the probe's: two samples at 8 kHz
 
 
 @dataclass(frozen=True)
@@ -72,32 +74,28 @@ class Codec(Damage):
     kind: ClassVar[str] = "codec"
     name: str = "opus"
     bitrate_kbps: float = 12.0
-    """Taken to the nearest one that exists where there are only some (AMR-NB, G.722, G.711)."""
+    """Taken to the nearest that the codec has (`nearest_bitrate_kbps`); the record says which."""
 
     def __post_init__(self) -> None:
         check_choice("codec", self.name, tuple(CODECS))
         check_positive("bitrate_kbps", self.bitrate_kbps)
-        info = CODECS[self.name]
-        low, high = min(info.bitrates_kbps), max(info.bitrates_kbps)
-        if info.continuous and not low <= self.bitrate_kbps <= high:
-            raise ParameterError(f"{self.name} takes {low:g}..{high:g} kbit/s, got {self.bitrate_kbps}")
 
     def _apply(self, scene: Scene, rng: np.random.Generator) -> tuple[Scene, Record]:
-        info = CODECS[self.name]
-        kbps = self.bitrate_kbps
-        if not info.continuous:
-            kbps = min(info.bitrates_kbps, key=lambda b: abs(b - kbps))
+        kbps = nearest_bitrate_kbps(self.name, self.bitrate_kbps)
         rate = scene.sample_rate
         delay = codec_delay_samples(self.name, kbps, rate)
         n = scene.signal.shape[1]
-        out = np.zeros_like(scene.signal)
-        size = 0
-        for channel, x in zip(out, scene.signal, strict=True):
-            decoded, coded_bytes = _round_trip(x, self.name, kbps, rate)
-            late = np.concatenate([np.zeros(max(0, -delay), np.float32), decoded])
-            part = late[max(0, delay) :][:n]
-            channel[: part.size] = part
+        decoded, size = [], 0
+        for x in scene.signal:
+            coded, coded_bytes = _round_trip(x, self.name, kbps, rate)
+            decoded.append(coded)
             size += coded_bytes
+        out = _advanced(decoded, delay, n)
+        # Codecs that choose their mode by what they hear (Opus, AMR) are a sample early or late then.
+        rest, confidence = find_delay(scene.signal, out, round(_MODE_SPREAD_S * rate))
+        if rest and confidence >= MIN_CONFIDENCE:
+            delay += rest
+            out = _advanced(decoded, delay, n)
         drawn: Record = {
             "bitrate_kbps": kbps,
             "reached_kbps": 8e-3 * size * rate / (n + _TAIL_S * rate) / scene.signal.shape[0],
@@ -110,6 +108,17 @@ class Codec(Damage):
 def available_codecs() -> list[str]:
     """Names of the codecs that this machine's PyAV can both encode and decode."""
     return [name for name in CODECS if _missing(name) is None]
+
+
+def nearest_bitrate_kbps(name: str, bitrate_kbps: float) -> float:
+    """The codec's own bit rate that is nearest: within its limits, or one of its few.
+
+    So that one range can serve several codecs: ``codec:name=opus|amr-nb|mp3,bitrate=6..24``.
+    """
+    info = CODECS[name]
+    if info.continuous:
+        return float(np.clip(bitrate_kbps, min(info.bitrates_kbps), max(info.bitrates_kbps)))
+    return min(info.bitrates_kbps, key=lambda b: abs(b - bitrate_kbps))
 
 
 def coding_rate_hz(name: str, bitrate_kbps: float, sample_rate: int) -> int:
@@ -158,6 +167,15 @@ def _probe(sample_rate: int) -> NDArray[np.float32]:
         x = scipy.signal.lfilter([1.0, 0.0, -1.0], [1.0, -2.0 * radius * np.cos(angle), radius**2], x)
     x *= 0.6 + 0.4 * np.sin(2.0 * np.pi * 3.0 * np.arange(n) / sample_rate)
     return (0.3 * x / np.max(np.abs(x))).astype(np.float32)
+
+
+def _advanced(channels: list[NDArray[np.float32]], delay: int, length: int) -> Samples:
+    """The decoded channels ``delay`` samples earlier (later, if negative), ``length`` long."""
+    out = np.zeros((len(channels), length), np.float32)
+    for row, x in zip(out, channels, strict=True):
+        part = np.concatenate([np.zeros(max(0, -delay), np.float32), x])[max(0, delay) :][:length]
+        row[: part.size] = part
+    return out
 
 
 def _round_trip(

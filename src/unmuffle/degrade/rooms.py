@@ -62,6 +62,7 @@ class SimulatedRoom(Damage):
 
     def _apply(self, scene: Scene, rng: np.random.Generator) -> tuple[Scene, Record]:
         response, direct, drawn = simulate_response(self.t60_s, self.distance_m, scene.sample_rate, rng)
+        drawn["drr_db"] = direct_to_reverberant_db(response, direct, scene.sample_rate)
         return _reverberate(scene, response, direct, self.target), drawn
 
 
@@ -84,19 +85,33 @@ class MeasuredRoom(Damage):
         direct = find_direct(response)
         drawn: Record = {"sources": [source.origin], "direct_sample": direct}
         drawn["t60_s"] = schroeder_t60_s(response, scene.sample_rate)
+        drawn["drr_db"] = direct_to_reverberant_db(response, direct, scene.sample_rate)
         return _reverberate(scene, response, direct, self.target), drawn
 
 
 def find_direct(response: _Response) -> int:
     """Sample of the direct sound: the first peak that comes within 6 dB of the highest.
 
-    A reflection can be stronger than the direct sound, but seldom by more than 6 dB.
+    A reflection can be stronger than the direct sound, but seldom by more than 6 dB. A response
+    without line of sight has no direct sound at all; then this is its first strong arrival.
     """
     magnitude = np.abs(response)
     first = int(np.argmax(magnitude >= 0.5 * magnitude.max()))
     while first + 1 < magnitude.size and magnitude[first + 1] > magnitude[first]:
         first += 1
     return first
+
+
+def direct_to_reverberant_db(response: _Response, direct: int, sample_rate: int) -> float:
+    """Energy of the direct sound (2.5 ms either side) over that of all that follows, in decibels.
+
+    Below about -10 dB there is hardly a direct sound: the talker is in the next room, or the file was
+    cut too late, and what the output is aligned to is merely the first strong reflection.
+    """
+    end = direct + max(1, round(_DIRECT_MS * 1e-3 * sample_rate)) + 1
+    near = float(np.sum(np.square(response[max(0, 2 * direct - end + 1) : end])))
+    far = float(np.sum(np.square(response[end:])))
+    return 10.0 * float(np.log10(near / far)) if far > 0.0 else np.inf
 
 
 def schroeder_t60_s(response: _Response, sample_rate: int) -> float:
