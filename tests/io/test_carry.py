@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -21,17 +23,22 @@ VIDEOS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("late", [0.0, 0.4, -0.4])
-@pytest.mark.parametrize(("name", "options"), VIDEOS)
+# Everything once, and sound that begins late or early in the containers that differ in how they say so.
+CASES = [(name, options, 0.0) for name, options in VIDEOS] + [
+    (name, options, late) for name, options in VIDEOS[:6] for late in (0.4, -0.4)
+]
+
+
+@pytest.mark.parametrize(("name", "options", "late"), CASES)
 def test_picture_untouched_and_sound_in_time(
-    tmp_path: Path, name: str, options: dict[str, str], late: float, record_property: pytest.FixtureRequest
+    tmp_path: Path, name: str, options: dict[str, str], late: float, record_property: Callable[[str, object], None]
 ) -> None:
     source, target = tmp_path / name, tmp_path / ("out " + name)
     make_video(source, audio_start_s=max(0, late), video_start_s=max(0, -late), **options)  # type: ignore[arg-type]
     writer = copy(source, target)
     assert picture_packets(target) == picture_packets(source)
     shift = click_against_picture_ms(target) - click_against_picture_ms(source)
-    record_property("sync_ms", shift)  # type: ignore[operator]
+    record_property("sync_ms", shift)
     # Sample-exact in MP4, MOV and TS; Matroska and WebM count whole milliseconds; MP3 in AVI counts whole frames.
     bound = {".mp4": 0.03, ".mov": 0.03, ".ts": 0.03}.get(source.suffix, 1.01)
     assert abs(shift) <= bound
@@ -77,8 +84,6 @@ def test_tags_of_a_video_stay(tmp_path: Path) -> None:
 def test_chapters_stay(tmp_path: Path) -> None:
     if not hasattr(av.container.InputContainer, "chapters"):
         pytest.skip("needs PyAV 15")
-    from fractions import Fraction
-
     chapters: list[dict[str, object]] = [
         {"id": i + 1, "start": i * 1000, "end": i * 1000 + 1000, "time_base": Fraction(1, 1000), "metadata": {"title": f"c{i}"}}
         for i in range(2)
@@ -134,8 +139,6 @@ def _png() -> bytes:
 
 def _with_cover(path: Path, codec: str, muxer: str) -> None:
     """A tagged audio file with a 16x16 PNG cover."""
-    from fractions import Fraction
-
     picture_path = path.with_suffix(".png")
     picture_path.write_bytes(_png())
     with av.open(str(picture_path)) as picture, av.open(str(path), "w", format=muxer) as out:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import av
 import soundfile
@@ -81,6 +82,42 @@ def _way_out(error: BaseException) -> str:
     return "try another name, folder or format"
 
 
-def url(path: str | os.PathLike[str]) -> str:
-    """A name that libav opens as that file, even when it looks like ``http:...`` or ``pipe:``."""
-    return "file:" + os.fspath(path)
+def _is_text(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def for_libav(path: str, *, write: bool = False) -> Any:
+    """What libav opens as that very file, even when it is called ``http:...``, ``pipe:`` or is no valid text."""
+    return "file:" + path if _is_text(path) else _Descriptor(path, write=write)
+
+
+def for_sndfile(path: str) -> str | bytes:
+    """What libsndfile opens as that very file."""
+    return path if _is_text(path) else os.fsencode(path)
+
+
+class _Descriptor:
+    """A file whose name is no valid text, as an object with the methods that PyAV looks for."""
+
+    def __init__(self, path: str, *, write: bool) -> None:
+        self._fd = os.open(path, os.O_RDWR if write else os.O_RDONLY)
+
+    def read(self, size: int) -> bytes:
+        return os.read(self._fd, size)
+
+    def write(self, data: bytes) -> int:
+        return os.write(self._fd, data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return os.lseek(self._fd, offset, whence)
+
+    def tell(self) -> int:
+        return os.lseek(self._fd, 0, os.SEEK_CUR)
+
+    def __del__(self) -> None:
+        with suppress(OSError, AttributeError):
+            os.close(self._fd)

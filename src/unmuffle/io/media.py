@@ -8,6 +8,7 @@ import numpy as np
 import soxr
 
 from unmuffle.errors import OutputError, ParameterError, ShapeError
+from unmuffle.io.atomic import is_special
 from unmuffle.io.formats import LOSSLESS, container_for
 from unmuffle.io.info import MediaInfo
 from unmuffle.io.reader import open_reader
@@ -50,8 +51,8 @@ def write(
         raise ShapeError(f"samples of shape {data.shape} cannot be written: use (channels, samples) or (samples,)")
     if sample_rate < 1:
         raise OutputError(f"{os.fspath(path)!r} cannot have a sample rate of {sample_rate} Hz: give a positive one")
-    lossless = container_for(os.fspath(path)).codecs[0]
-    default = "PCM_24" if lossless in LOSSLESS else "FLOAT"
+    stream = os.fspath(path) == "-" or is_special(path)
+    default = "FLOAT" if stream or container_for(os.fspath(path)).codecs[0] not in LOSSLESS else "PCM_24"
     like = MediaInfo(
         path="-", container="memory", codec="pcm", sample_rate=int(sample_rate),
         channels=1 if data.ndim == 1 else data.shape[0], sample_format=subtype or default,

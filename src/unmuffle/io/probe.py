@@ -11,7 +11,7 @@ import av
 import soundfile
 
 from unmuffle.errors import MediaNotFoundError, NotAudioError, TruncatedError
-from unmuffle.io.guard import LIBAV_ERROR, reading, url
+from unmuffle.io.guard import LIBAV_ERROR, for_libav, for_sndfile, reading
 from unmuffle.io.info import MediaInfo
 from unmuffle.io.integrity import missing_bytes
 from unmuffle.io.wav import read_header
@@ -41,7 +41,7 @@ _SNDFILE_CODECS: Final = {"PCM_U8": "pcm_u8", "PCM_S8": "pcm_s8", "PCM_16": "pcm
 def open_container(path: str) -> Any:
     """A libav input container over a local file; close it."""
     options = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file"}
-    return av.open(url(path), "r", container_options=options, metadata_errors="replace")
+    return av.open(for_libav(path), "r", container_options=options, metadata_errors="replace")
 
 
 def choose_audio(container: Any) -> Any | None:
@@ -129,7 +129,7 @@ def _probe_sndfile(path: str) -> MediaInfo | None:
                     channel_layout=header.layout, frames=frames, duration_s=frames / header.sample_rate,
                 )  # fmt: skip
     try:
-        facts = soundfile.info(path)
+        facts = soundfile.info(for_sndfile(path))
     except (soundfile.SoundFileError, RuntimeError):
         return None
     if facts.format == "OGG":

@@ -22,7 +22,7 @@ import numpy as np
 import soundfile
 
 from unmuffle.errors import MediaError, NotAudioError, ParameterError, TruncatedError
-from unmuffle.io.guard import LIBAV_ERROR, reading
+from unmuffle.io.guard import LIBAV_ERROR, for_sndfile, reading
 from unmuffle.io.info import MediaInfo
 from unmuffle.io.probe import DEMUXERS, _probe_sndfile, describe, open_container, probe, truncated
 from unmuffle.io.samples import SAMPLE_BYTES, Samples, decode
@@ -260,10 +260,12 @@ class _SndfileSource(_Source):
 
     def __init__(self, name: str, frames: int | None, allow_truncated: bool) -> None:
         self._name, self._frames, self._allow_truncated = name, frames, allow_truncated
-        self._file = soundfile.SoundFile(name)
+        self._file = soundfile.SoundFile(for_sndfile(name))
 
     def blocks(self, frames: int) -> Iterator[Samples]:
-        step = max(1, min(frames, (4 << 20) // self._file.channels))
+        # libsndfile gives nothing of a call in which libFLAC loses its way: one FLAC block at a time, then.
+        most = 4096 if self._file.format == "FLAC" else (4 << 20) // self._file.channels
+        step = max(1, min(frames, most))
         done = 0
         while True:
             try:

@@ -19,7 +19,7 @@ import soxr
 
 from unmuffle.errors import OutputError
 from unmuffle.io.carry import Carrier, add_covers, cover_text
-from unmuffle.io.guard import LIBAV_ERROR, url
+from unmuffle.io.guard import LIBAV_ERROR, for_libav, for_sndfile
 from unmuffle.io.reader import DEFAULT_LAYOUTS, MANY_PLANES
 from unmuffle.io.samples import INTEGER_BITS, Samples, encode, to_integers
 from unmuffle.io.vorbis import rewrite_comments
@@ -54,6 +54,7 @@ class WavSink(Sink):
         *,
         header: bool = True,
         seekable: bool = True,
+        close: bool = True,
         length: int | None = None,
         channel_mask: int = 0,
         chunks_before: list[tuple[bytes, bytes]] | None = None,
@@ -61,7 +62,7 @@ class WavSink(Sink):
         force_rf64: bool = False,
     ) -> None:
         self._stream, self._format, self._channels = stream, sample_format, channels
-        self._header, self._seekable, self._frames = header, seekable, 0
+        self._header, self._seekable, self._frames, self._close = header, seekable, 0, close
         self._length = length
         before = b"".join(pack_chunk(*chunk) for chunk in chunks_before or [])
         self._after = b"".join(pack_chunk(*chunk) for chunk in chunks_after or [])
@@ -92,11 +93,11 @@ class WavSink(Sink):
                 self._stream.seek(0)
                 self._stream.write(self._make(self._frames))
         self._stream.flush()
-        if self._seekable:
+        if self._close:
             self._stream.close()
 
     def abandon(self) -> None:
-        if self._seekable:
+        if self._close:
             with suppress(OSError):
                 self._stream.close()
 
@@ -181,7 +182,7 @@ class LibavSink(Sink):
             options["id3v2_version"] = "3"  # what every player reads
         if muxer == "aiff":
             options["write_id3v2"] = "1"
-        self._out: Any = av.open(url(target), "w", format=muxer, container_options=options)
+        self._out: Any = av.open(for_libav(target, write=True), "w", format=muxer, container_options=options)
         try:
             self._open(encoder, layout, bit_rate, tags, source, carry, cover, audio_index, notes)
         except BaseException:
@@ -379,7 +380,9 @@ class SndfileSink(Sink):
     """libsndfile, for formats whose length it alone writes exactly (Wave64)."""
 
     def __init__(self, target: str, sample_rate: int, channels: int, sample_format: str, major: str) -> None:
-        self._file = soundfile.SoundFile(target, "w", sample_rate, channels, sample_format, format=major)
+        self._file = soundfile.SoundFile(
+            for_sndfile(target), "w", sample_rate, channels, sample_format, format=major
+        )
         self._bits = INTEGER_BITS.get(sample_format, 16 if sample_format in ("ULAW", "ALAW") else None)
 
     def write(self, block: Samples) -> None:
@@ -404,12 +407,13 @@ class VorbisSink(Sink):
         kbps = bit_rate / 1000 * (2 / channels) * (44100 / sample_rate)
         quality = float(np.clip(np.interp(kbps, _VORBIS_KBPS, np.arange(-1, 11)) / 10, 0.0, 1.0))
         self._interim, self._target, self._tags, self._source = interim, target, dict(tags or {}), source
+        file = for_sndfile(interim)
         try:
             self._file = soundfile.SoundFile(
-                interim, "w", sample_rate, channels, "VORBIS", format="OGG", compression_level=1 - quality
+                file, "w", sample_rate, channels, "VORBIS", format="OGG", compression_level=1 - quality
             )
         except TypeError:  # soundfile < 0.13 has no say in the quality
-            self._file = soundfile.SoundFile(interim, "w", sample_rate, channels, "VORBIS", format="OGG")
+            self._file = soundfile.SoundFile(file, "w", sample_rate, channels, "VORBIS", format="OGG")
 
     def write(self, block: Samples) -> None:
         # libvorbis keeps a call's samples on the stack: many at once overflow it.

@@ -135,9 +135,9 @@ def open_writer(
     if name == "-" or is_special(name):
         stored = sample_format or _pcm_format(like, notes)
         with writing(name):
-            stream: BinaryIO = sys.stdout.buffer if name == "-" else open(name, "wb", buffering=0)
+            stream: BinaryIO = sys.stdout.buffer if name == "-" else open(name, "wb")
             sink: Sink = WavSink(
-                stream, like.sample_rate, like.channels, stored, header=raw_format is None, seekable=False,
+                stream, like.sample_rate, like.channels, stored, header=raw_format is None, seekable=False, close=name != "-",
                 length=length, channel_mask=_mask(like),
             )  # fmt: skip
         return MediaWriter(name, sink, like.channels, stored, notes, [])
