@@ -22,6 +22,9 @@ The map, in the direction in which imports go:
 ---------------  ------------------------------------------------------------------------------
 ``degrade``      damage on purpose, seeded and recorded
 ``evaluate``     metrics, and their tables over whole folders
+``data``         recordings for training: manifests, packed pools, mixtures made on the fly
+``train``        networks, losses and the training loop (extra ``train``)
+``export``       trained weights to one ONNX graph with explicit state
 ===============  ==============================================================================
 
 Arrays are float32 in [-1, 1], ``(channels, samples)``; one-dimensional ones are mono. Importing this

@@ -86,8 +86,6 @@ def _load(name: str) -> tuple[Any, int]:
 
 def features(x: Any, rate: int) -> dict[str, Any]:
     """Levels and spectral features of samples ``(channels, n)``; channels are averaged for the spectrum."""
-    import math
-
     import numpy as np
 
     from ..signal import levels, spectrum
@@ -116,7 +114,7 @@ def features(x: Any, rate: int) -> dict[str, Any]:
         "flatness": float(spectrum.flatness(power)),
         "rolloff_95_hz": float(spectrum.rolloff_hz(power, rate)),
         "zero_crossing_rate_hz": float(spectrum.zero_crossing_rate_hz(mono, rate)),
-        "peak_frequency_hz": float(density.frequencies_hz[int(np.argmax(power))]) if math.isfinite(power.max()) else 0.0,
+        "peak_frequency_hz": float(density.frequencies_hz[int(np.argmax(power))]),
     }
 
 

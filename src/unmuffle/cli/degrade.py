@@ -19,7 +19,7 @@ def degrade(
     output: Annotated[str, typer.Argument(metavar="OUT", help="Folder for clean/, noisy/ and records/.")],
     spec: Annotated[
         str,
-        typer.Option("-s", "--spec", metavar="SPEC", help='Damage in order, e.g. "room:t60=0.2..0.6; noise:snr=-5..15".'),
+        typer.Option("-s", "--spec", help='Damage in order, e.g. "room:t60=0.2..0.6; noise:snr=-5..15".'),
     ] = "noise:snr=-5..15,color=pink",
     noise: Annotated[str | None, typer.Option("--noise", metavar="DIR", help="Folder of noise recordings.")] = None,
     rooms: Annotated[str | None, typer.Option("--rooms", metavar="DIR", help="Folder of room responses.")] = None,
@@ -44,7 +44,8 @@ def degrade(
         subtype=subtype,
     )  # fmt: skip
     if as_json:
-        rows = [{key: str(v) if key in ("noisy", "clean", "record") else v for key, v in asdict(p).items()} for p in pairs]
+        files = ("noisy", "clean", "record")
+        rows = [{key: str(v) if key in files else v for key, v in asdict(pair).items()} for pair in pairs]
         common.emit_json({"pairs": rows})
     else:
         common.console().print(f"{len(pairs)} pairs in {output} (clean/, noisy/, records/, manifest.csv)", markup=False)

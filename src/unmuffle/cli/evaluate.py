@@ -11,6 +11,10 @@ import typer
 from . import common
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..enhancers.base import Enhancer
+    from ..evaluate.pairs import Pair
     from ..evaluate.runner import Row
 
 SNR_BIN_DB = 5.0
@@ -51,7 +55,8 @@ def evaluate(
         int | None, typer.Option(metavar="HZ", help="Score at this rate (16000 to compare with published tables).")
     ] = None,
     output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="DIR", help="Write scores.csv, scores.json; resume from there.")
+        str | None,
+        typer.Option("-o", "--output", metavar="DIR", help="For scores.csv and scores.json; resumes from there."),
     ] = None,
     by: Annotated[str, typer.Option(metavar="LIST", help="Also group by these tags: snr, noise.")] = "snr,noise",
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=0, help="Processes; 0: one per core.")] = 0,
@@ -69,24 +74,28 @@ def evaluate(
     from ..evaluate.summary import write_csv, write_json
 
     names, left_out = _metrics(metrics)
-    settings: dict[str, Any] = {"metrics": names, "score_rate": score_rate, "workers": jobs}
-    settings["results"] = None if output is None else Path(output) / "rows.jsonl"
+    results = None if output is None else Path(output) / "rows.jsonl"
     if output is not None:
         _make_folder(output)
     pairing = find_pairs(clean, noisy)
-    plans: list[tuple[str, Any, dict[str, Any]]] = [("noisy", pairing.pairs, {"label": "noisy"})]
-    for name in method or []:
-        made = load(name)
-        config = {"enhance": Enhance(made), "label": made.name, "config": {"key": made.key()}}
-        plans.append((made.name, pairing.pairs, config))
+    plans: list[tuple[str, Sequence[Pair], Enhancer | None]] = [("noisy", pairing.pairs, None)]
+    for made in map(load, method or []):
+        plans.append((made.name, pairing.pairs, made))
     for folder in enhanced or []:
-        found = find_pairs(clean, noisy, folder)
-        plans.append((folder, found.pairs, {"label": Path(folder).name or folder}))
+        plans.append((Path(folder).name or folder, find_pairs(clean, noisy, folder).pairs, None))
     rows: list[Row] = []
-    for title, pairs, config in plans:
-        with common.progress_bar(title, as_json) as update:
+    for label, pairs, enhancer in plans:
+        with common.progress_bar(label, as_json) as update:
             rows += evaluate_pairs(
-                pairs, progress=lambda done, total, row: update(float(done), float(total)), **config, **settings
+                pairs,
+                enhance=None if enhancer is None else Enhance(enhancer),
+                label=label,
+                config=None if enhancer is None else {"key": enhancer.key()},
+                metrics=names,
+                score_rate=score_rate,
+                results=results,
+                workers=jobs,
+                progress=lambda done, total, row, update=update: update(float(done), float(total)),  # type: ignore[misc]
             )
     rows = _binned(rows)
     tags = [tag.strip() for tag in by.split(",") if tag.strip()]
@@ -180,15 +189,17 @@ def _show(
     from ..evaluate.registry import METRICS
 
     screen = common.console()
-    groups = list(dict.fromkeys(line["group"] for line in lines))
-    for group in groups:
-        within = [line for line in lines if line["group"] == group]
-        made = common.table("All files" if group == "all" else group, "method", ">files", *(f">{n}" for n in names))
-        for method in dict.fromkeys(line["method"] for line in within):
-            cells = {line["metric"]: line for line in within if line["method"] == method}
-            files = str(next(iter(cells.values()))["files"]) if cells else "0"
-            shown = [_cell(cells.get(name), METRICS[name].decimals, group == "all") for name in names]
-            made.add_row(method, files, *shown)
+    for tag in dict.fromkeys(line["group"].partition("=")[0] for line in lines):
+        within = [line for line in lines if line["group"].partition("=")[0] == tag]
+        whole = tag == "all"
+        first = () if whole else (tag,)
+        columns = (*first, "method", ">files", *(f">{n}" for n in names))
+        made = common.table("All files" if whole else f"By {tag}", *columns)
+        for group, method in dict.fromkeys((line["group"], line["method"]) for line in within):
+            cells = {c["metric"]: c for c in within if (c["group"], c["method"]) == (group, method)}
+            shown = [_cell(cells.get(name), METRICS[name].decimals, whole) for name in names]
+            value = () if whole else (group.partition("=")[2],)
+            made.add_row(*value, method, str(next(iter(cells.values()))["files"]), *shown)
         screen.print(made)
     for row in errors:
         screen.print(f"failed: {row.method}: {row.file}: {row.error}", markup=False)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UnmuffleError
-from . import common, enhance, demo, methods, info, analyze, evaluate, degrade, bench, doctor  # isort: skip
+from . import analyze, bench, common, degrade, demo, doctor, enhance, evaluate, info, methods
 
 app = typer.Typer(
     name="unmuffle",
