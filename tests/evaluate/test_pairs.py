@@ -20,13 +20,13 @@ def touch(root, *names):
 @pytest.mark.parametrize(
     ("name", "tags"),
     [
-        ("000_machines_tools_-5dB", {"snr": -5.0, "noise": "machines_tools"}),
-        ("051_wind_0dB", {"snr": 0.0, "noise": "wind"}),
-        ("book_12_snr-5_tl-20", {"snr": -5.0}),
-        ("clnsp_snr12.5_x", {"snr": 12.5}),
-        ("snr_10dB_a", {"snr": 10.0}),
+        ("000_machines_tools_-5dB", {"snr_db": -5.0, "noise": "machines_tools"}),
+        ("051_wind_0dB", {"snr_db": 0.0, "noise": "wind"}),
+        ("book_12_snr-5_tl-20", {"snr_db": -5.0}),
+        ("clnsp_snr12.5_x", {"snr_db": 12.5}),
+        ("snr_10dB_a", {"snr_db": 10.0}),
         ("rain__clip 3", {"noise": "rain"}),
-        ("dog_bark__x_snr7", {"snr": 7.0, "noise": "dog_bark"}),
+        ("dog_bark__x_snr7", {"snr_db": 7.0, "noise": "dog_bark"}),
         ("p232_001", {}),
         ("hydrogen_3dBm", {}),
         ("unsnr5", {}),
@@ -68,9 +68,9 @@ def test_manifest_then_sidecar_then_name(tmp_path):
     (tmp_path / "002_rain_5dB.json").write_text(json.dumps({"snr_db": "7", "room": "hall", "extra": [1]}))
     (tmp_path / "m.csv").write_text("file,snr,noise_class\n003_rain_5dB.wav,9,storm\n")
     tags = [p.tags for p in find_pairs(noisy=tmp_path, manifest=tmp_path / "m.csv").pairs]
-    assert tags[0] == {"snr": 5.0, "noise": "rain"}
-    assert tags[1] == {"snr": 7.0, "noise": "rain", "room": "hall"}
-    assert tags[2] == {"snr": 9.0, "noise": "storm"}
+    assert tags[0] == {"snr_db": 5.0, "noise": "rain"}
+    assert tags[1] == {"snr_db": 7.0, "noise": "rain", "room": "hall"}
+    assert tags[2] == {"snr_db": 9.0, "noise": "storm"}
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_manifest_then_sidecar_then_name(tmp_path):
 def test_the_other_manifests(tmp_path, name, text):
     touch(tmp_path / "in", "x.wav")
     (tmp_path / name).write_text(text)
-    assert find_pairs(noisy=tmp_path / "in", manifest=tmp_path / name).pairs[0].tags == {"snr": 3.0}
+    assert find_pairs(noisy=tmp_path / "in", manifest=tmp_path / name).pairs[0].tags == {"snr_db": 3.0}
 
 
 def test_what_cannot_be_is_named(tmp_path):

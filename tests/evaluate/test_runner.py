@@ -68,7 +68,7 @@ def pairs(folder):
 def test_rows_hold_scores_tags_and_a_zero_delay(pairs):
     rows = evaluate_pairs(pairs, metrics=METRICS)
     assert [r.file for r in rows] == [p.name for p in pairs]
-    assert [r.tags["snr"] for r in rows] == [-5.0, 0.0, 10.0]
+    assert [r.tags["snr_db"] for r in rows] == [-5.0, 0.0, 10.0]
     for row, snr in zip(rows, (-5, 0, 10), strict=True):
         assert row.error is None
         assert row.method == "noisy"

@@ -15,7 +15,7 @@ from unmuffle.evaluate.summary import summarise, to_markdown, write_csv, write_j
 
 
 def row(file, method="m", error=None, snr=0.0, noise="rain", **values):
-    return Row(file, method, file + method, values=values, tags={"snr": snr, "noise": noise}, error=error)
+    return Row(file, method, file + method, values=values, tags={"snr_db": snr, "noise": noise}, error=error)
 
 
 ROWS = [
@@ -36,16 +36,36 @@ def test_means_count_only_what_was_scored():
 
 
 def test_splits_are_sorted_by_number():
-    lines = summarise(ROWS, by=["snr"])
-    assert [(x["method"], x["snr"], x["files"]) for x in lines] == [
+    lines = summarise(ROWS, by=["snr_db"])
+    assert [(x["method"], x["snr_db"], x["files"]) for x in lines] == [
         ("m", -5.0, 1),
         ("m", 10.0, 3),
         ("other", -5.0, 1),
     ]
-    assert len(summarise(ROWS, by=["snr", "noise"])) == 4
+    assert len(summarise(ROWS, by=["snr_db", "noise"])) == 4
     assert {x["room"] for x in summarise(ROWS, by=["room"])} == {""}
     with pytest.raises(ParameterError, match="method"):
         summarise(ROWS, by=["method"])
+
+
+def test_a_tag_may_not_hide_a_metric(tmp_path):
+    rows = [Row("a", "m", "k", values={"snr": 3.0}, tags={"snr": "loud"})]
+    with pytest.raises(ParameterError, match="snr"):
+        summarise(rows, by=["snr"])
+    write_csv(tmp_path / "t.csv", rows)
+    with open(tmp_path / "t.csv", newline="") as stream:
+        line = next(csv.DictReader(stream))
+    assert (line["snr"], line["tag_snr"]) == ("3", "loud")
+
+
+def test_the_best_is_sought_among_equals():
+    rows = [row(f, m, snr=s, pesq_wb=v) for f, m, s, v in [
+        ("a", "x", 0.0, 1.0), ("a", "y", 0.0, 2.0), ("b", "x", 9.0, 4.0), ("b", "y", 9.0, 3.0), ("c", "x", 20.0, 4.5),
+    ]]  # fmt: skip
+    text = to_markdown(summarise(rows, by=["snr_db"]), intervals=False)
+    assert text.count("**") == 4
+    assert "| y | 0 | 1 | 0 | **2.000** |" in text
+    assert "| x | 9 | 1 | 0 | **4.000** |" in text
 
 
 def test_a_cell_does_not_depend_on_its_neighbours():
@@ -83,7 +103,7 @@ def test_csv_and_json_hold_every_row(tmp_path):
     assert lines[2]["pesq_wb"] == ""
     assert lines[3]["error"] == "RuntimeError: no"
     assert lines[1]["noise"] == "dog"
-    write_json(tmp_path / "t.json", ROWS, [summarise(ROWS), summarise(ROWS, by=["snr"])])
+    write_json(tmp_path / "t.json", ROWS, [summarise(ROWS), summarise(ROWS, by=["snr_db"])])
     data = json.loads((tmp_path / "t.json").read_text())
     assert len(data["rows"]) == 5
     assert data["rows"][2]["values"]["pesq_wb"] is None

@@ -6,7 +6,7 @@
 
     METRICS["pesq_wb"](enhanced, 16000, reference=clean)                  # one number
     rows = evaluate_pairs(find_pairs("clean", "noisy").pairs, enhance=f)  # one row per file
-    print(to_markdown(summarise(rows, by=["snr"])))
+    print(to_markdown(summarise(rows, by=["snr_db"])))
 
 Every metric is a module of its own: formula, variant and version, range, when it misleads, paper.
 

@@ -17,7 +17,8 @@ mel bands (Slaney) of 20 ms frames in dB below the window's maximum, ``(dB + 40)
 Limits: trained on 16 kHz English near-end speech of the DNS challenges. The level matters: it hears what
 listeners heard. Samples beyond full scale are clipped, as a file would. A wrong but clean voice scores
 well: read it beside a metric that has a reference. Other rates are resampled by soxr; 8 kHz speech has an
-empty upper half and is marked down. About 0.1 s per second of audio beyond the first nine.
+empty upper half and is marked down. About 0.2 s of one core
+for every window.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A pair is found by its path relative to the folder, without the extension (``a/b
 match); what is left over is matched by its file name alone if that is unique on both sides. What has no
 partner is listed, not dropped in silence.
 
-What is known about a file (its tags: ``snr`` in dB, ``noise``, and whatever else) comes from, in this order,
+What is known about a file (its tags: ``snr_db``, ``noise``, and whatever else) comes from, in this order,
 
 1. a manifest: CSV with a header, JSON (a list of objects, or an object name -> object) or JSON lines; a
 row belongs
@@ -41,7 +41,7 @@ _SNR_NAMED = re.compile(r"(?:^|[_\-. ])snr[_=]?(-?\d+(?:\.\d+)?)", re.IGNORECASE
 _SNR_UNIT = re.compile(r"(?:^|[_ ])(-?\d+(?:\.\d+)?) ?dB(?![a-z])", re.IGNORECASE)
 _CLASS_MIDDLE = re.compile(r"^\d+_([A-Za-z][A-Za-z_\-]*?)_(?:snr)?-?\d+(?:\.\d+)? ?dB$", re.IGNORECASE)
 _CLASS_FIRST = re.compile(r"^([A-Za-z][A-Za-z_\-]*?)__")
-_SPELLINGS = {"snr_db": "snr", "noise_class": "noise", "noise_type": "noise", "class": "noise"}
+_SPELLINGS = {"snr": "snr_db", "noise_class": "noise", "noise_type": "noise", "class": "noise"}
 _NAME_COLUMNS = ("file", "name", "noisy", "path")
 
 
@@ -157,14 +157,14 @@ def tags_from_name(stem: str) -> dict[str, Tag]:
     """SNR and noise class as far as a file name tells them.
 
     >>> tags_from_name("000_machines_tools_-5dB")
-    {'snr': -5.0, 'noise': 'machines_tools'}
+    {'snr_db': -5.0, 'noise': 'machines_tools'}
     >>> tags_from_name("book_00012_snr12_tl-27")
-    {'snr': 12.0}
+    {'snr_db': 12.0}
     """
     tags: dict[str, Tag] = {}
     found = _SNR_NAMED.search(stem) or _SNR_UNIT.search(stem)
     if found:
-        tags["snr"] = float(found.group(1))
+        tags["snr_db"] = float(found.group(1))
     middle = _CLASS_MIDDLE.match(stem) or _CLASS_FIRST.match(stem)
     if middle:
         tags["noise"] = middle.group(1)
@@ -182,7 +182,7 @@ def _clean(row: Any) -> dict[str, Tag]:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float | str) or value == "":
             continue
-        if name == "snr":
+        if name == "snr_db":
             try:
                 tags[name] = float(value)
             except ValueError:

@@ -251,7 +251,7 @@ class _Appender:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = open(path, "ab+")  # noqa: SIM115  (open for the whole run, see close)
+        self._stream = open(path, "ab+")
         self._stream.seek(0, os.SEEK_END)
         if self._stream.tell():
             self._stream.seek(-1, os.SEEK_END)

@@ -1,7 +1,7 @@
 """From rows to tables: means with intervals, split by what is known about the files, and the files they
 are kept in.
 
-A table is a list of plain dicts, one per line: ``method``, the split (``snr``, ``noise``), ``files``,
+A table is a list of plain dicts, one per line: ``method``, the split (``snr_db``, ``noise``), ``files``,
 ``errors``, and for each metric its mean under the metric's name with ``<name>_low`` and ``<name>_high``,
 the ends of the 95 % bootstrap interval, and ``<name>_count``, the number of files that gave a score. Files
 with an error count in ``files`` and ``errors``, never in a mean. A mean over fewer files than ``files`` is
@@ -41,19 +41,23 @@ def metric_names(rows: Iterable[Row]) -> list[str]:
 
 
 def summarise(rows: Sequence[Row], *, by: Sequence[str] = (), level: float = 0.95, seed: int = 0) -> list[Line]:
-    """One line per method, or per method and value of the tags in ``by`` (``["snr"]``, ``["snr", "noise"]``).
+    """One line per method, or per method and value of the tags in ``by`` (``["snr_db"]``, ``["snr_db",
+    "noise"]``).
 
     Methods come in the order of the rows, tag values sorted; files without the tag are under "". The
     interval of a cell depends on its scores and the seed only, not on what else is in the table.
     """
     if "method" in by:
         raise ParameterError("method is always a column; leave it out of by")
+    names = metric_names(rows)
+    hidden = sorted(set(by) & {"files", "errors", *names})
+    if hidden:
+        raise ParameterError(f"the tag {hidden[0]!r} has the name of another column; rename it in the manifest")
     groups: dict[tuple[Any, ...], list[Row]] = {}
     methods: dict[str, int] = {}
     for row in rows:
         methods.setdefault(row.method, len(methods))
         groups.setdefault((row.method, *(row.tags.get(tag, "") for tag in by)), []).append(row)
-    names = metric_names(rows)
     lines = []
     for key in sorted(groups, key=lambda k: (methods[k[0]], *(_order(v) for v in k[1:]))):
         members = groups[key]
@@ -74,7 +78,8 @@ def _order(value: Any) -> tuple[int, float, str]:
 
 
 def to_markdown(lines: Sequence[Line], *, intervals: bool = True) -> str:
-    """A table for a README: ``2.06 ± 0.12`` with half the interval's width, best value of a column in bold.
+    """A table for a README: ``2.06 ± 0.12`` with half the interval's width, the best method of a split in
+    bold.
 
     >>> print(to_markdown([{"method": "a", "files": 3, "errors": 0, "snr": 5.0, "snr_count": 3}],
     intervals=False)) | method | files | errors | snr (dB) ↑ |
@@ -88,8 +93,10 @@ def to_markdown(lines: Sequence[Line], *, intervals: bool = True) -> str:
     header = [_escape(name) for name in plain] + [_title(name) for name in metrics]
     numeric = [isinstance(lines[0][name], int | float) for name in plain] + [True] * len(metrics)
     out = [_join(header), "|" + "|".join("---:" if n else "---" for n in numeric) + "|"]
-    best = {name: _best(name, lines) for name in metrics} if len(lines) > 1 else {}
+    split = [name for name in plain if name not in ("method", "files", "errors")]
     for line in lines:
+        rivals = [other for other in lines if all(other[name] == line[name] for name in split)]
+        best = {name: _best(name, rivals) for name in metrics} if len(rivals) > 1 else {}
         cells = [_escape(_plain(line[name])) for name in plain]
         for name in metrics:
             text = _cell(line, name, intervals)
@@ -150,7 +157,9 @@ def write_csv(path: str | os.PathLike[str], rows: Sequence[Row]) -> None:
     fixed = ["seconds", "sample_rate", "delay", "delay_confidence", "enhance_s"]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["file", "method", *tags, *fixed, *names, "error", "problems"])
+    taken = {"file", "method", "error", "problems", *fixed, *names}
+    titles = [f"tag_{tag}" if tag in taken else tag for tag in tags]
+    table.writerow(["file", "method", *titles, *fixed, *names, "error", "problems"])
     for row in rows:
         numbers = [_number(getattr(row, name)) for name in fixed]
         scores = [_number(row.values.get(name, math.nan)) for name in names]
