@@ -1,4 +1,4 @@
-.PHONY: demo test slow lint types docs numbers assets clean
+.PHONY: demo test slow lint types docs numbers golden assets clean
 
 PY = .venv/bin/python
 
@@ -16,6 +16,8 @@ docs:      ## write docs/cli.md and docs/methods.md from the code
 	$(PY) scripts/docs.py
 numbers:   ## measure speed and sound again, write docs/numbers.md (needs the recordings; an hour)
 	$(PY) bench/gen.py
+golden:    ## freeze the sound of all methods anew, after a change that is meant to change it
+	$(PY) tests/golden/make_golden.py
 assets:    ## make the bundled recording again (needs espeak-ng)
 	$(PY) bench/make_demo_audio.py
 clean:
