@@ -32,6 +32,7 @@ BINS = 161
 _POWER = 0.15  # of |X|^2
 _EPS = 1e-12
 _TOP = 1.5  # largest gain of a tap
+_FLOOR = 0.01  # smallest mean magnitude that is taken for a signal: that of noise at -170 dBFS
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Live(nn.Module):
         seen = torch.cat((level, seen), 2)
         level = seen[:, :, seen.shape[2] - self.config.memory + 1 :]
         pooled = nn.functional.avg_pool1d(seen, self.config.memory, stride=1)
-        scale = (pooled[:, 1] / (pooled[:, 0] + 0.01 * pooled[:, 1])).unsqueeze(-1)
+        scale = (pooled[:, 1] / (pooled[:, 0] + _FLOOR * pooled[:, 1])).unsqueeze(-1)
         features = torch.cat((small, are * shrink, aim * shrink), -1) * scale
         # Recurrence, time first.
         y = torch.relu(self.encode(features)).transpose(0, 1)
@@ -128,3 +129,78 @@ class Live(nn.Module):
         out_re = torch.cat((a * lre - b * lim + p * pre - q * pim, gain * re[..., low:]), -1)
         out_im = torch.cat((a * lim + b * lre + p * pim + q * pre, gain * im[..., low:]), -1)
         return (torch.stack((out_re, out_im), -1), level, past, *carried)
+
+    def streaming(self) -> nn.Module:
+        """The same network on the weights of this one, in as few operators as it can be written."""
+        return LiveStream(self)
+
+
+class LiveStream(nn.Module):
+    """:class:`Live` for one stream, arranged for ONNX Runtime.
+
+    With one frame at a time the many small operators of a plain export take as long as the
+    recurrences. Here real and imaginary parts are rows of one tensor, so that complex products of
+    all bins and taps are one multiplication and one sum; the level is one dense layer and one pool.
+
+    ``forward(spectrum, *state)``: ``spectrum`` is ``(channels, frames, 2, bins)``, and so is the
+    first result. The state is that of :meth:`Live.initial` with two tensors in another shape:
+    ``level`` (1, 1, memory - 1, 2) and ``past`` (channels, 1, 4, low_bins).
+    """
+
+    rotation: Tensor
+    meter: Tensor
+    offset: Tensor
+
+    def __init__(self, net: Live) -> None:
+        super().__init__()
+        self.net = net
+        low = net.config.low_bins
+        # Rows re, im, -im, re: S and jS.
+        self.register_buffer("rotation", torch.tensor([1.0, 1.0, -1.0, 1.0]).reshape(4, 1), persistent=False)
+        meter = torch.zeros(BINS, 2)
+        meter[2:low, 0] = 1.0 / (low - 2)
+        self.register_buffer("meter", meter, persistent=False)
+        # Means over two rows, below, are halves of |X|^2: all features, their mean and its floor
+        # shrink alike, and the quotient is that of Live.
+        self.register_buffer("offset", torch.tensor([_FLOOR * 0.5**_POWER, 1.0]), persistent=False)
+
+    def state_names(self) -> list[str]:
+        """Names of the state tensors, in order."""
+        return self.net.state_names()
+
+    def initial(self, channels: int = 1) -> list[Tensor]:
+        """State before the first frame."""
+        c = self.net.config
+        rest = self.net.initial(1, channels)[2:]
+        return [torch.zeros(1, 1, c.memory - 1, 2), torch.zeros(channels, 1, 4, c.low_bins), *rest]
+
+    def forward(self, spectrum: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Filtered spectrum and the new state."""
+        net, c = self.net, self.net.config
+        low, high = c.low_bins, BINS - c.low_bins
+        channels, bottom = spectrum.shape[0], spectrum[..., :low]
+        rows = bottom[:, :, [0, 1, 1, 0]] * self.rotation
+        seen = torch.cat((state[1], rows), 1)
+        before, past = seen[:, :-1], seen[:, -1:]
+        power = (spectrum * spectrum).mean((0, 2))
+        small = (power + 0.5 * _EPS).pow(_POWER)
+        advance = (bottom.unsqueeze(2) * before.reshape(channels, -1, 2, 2, low)).mean((0, 3))
+        size = (advance * advance).sum(1, keepdim=True) + 0.25 * _EPS * _EPS
+        advance = advance * size.pow((_POWER - 1.0) / 2.0)
+        level = torch.addmm(self.offset, small, self.meter).reshape(1, 1, -1, 2)
+        level = torch.cat((state[0], level), 2)
+        pooled = nn.functional.avg_pool2d(level, (c.memory, 1), stride=1).reshape(-1, 2)
+        mean, known = pooled.split([1, 1], -1)
+        features = torch.cat((small, advance.reshape(-1, 2 * low)), -1) * (known / mean)
+        y = torch.relu(net.encode(features)).unsqueeze(1)
+        carried = []
+        for i, lstm in enumerate(net.memory):
+            z, (h, cell) = lstm(y, (state[2 + 2 * i], state[3 + 2 * i]))
+            y = y + z
+            carried += [h, cell]
+        taps = _TOP * torch.tanh(net.decode(y.squeeze(1)))
+        quad, gain = taps.split([4 * low, high], -1)
+        both = torch.cat((rows, before), 2).reshape(channels, -1, 4, 2, low)
+        filtered = (quad.reshape(-1, 4, 1, low) * both).sum(2)
+        out = torch.cat((filtered, gain.unsqueeze(1) * spectrum[..., low:]), -1)
+        return (out, level[:, :, 1 - c.memory :], past, *carried)

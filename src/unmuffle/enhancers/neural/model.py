@@ -1,0 +1,282 @@
+"""A network file: an ONNX graph with explicit state, and the facts that travel inside it.
+
+The graph
+    takes ``spectrum`` (channels, frames, 2, bins), real and imaginary rows, and state tensors;
+    returns ``enhanced`` of the same shape and ``next_<name>`` for each state. The number of frames
+    is free, so that one frame and an hour are the same call. With ``channels = "linked"`` the
+    number of channels is free too: they share one set of gains. With ``"single"`` it is one.
+
+The metadata (``metadata_props`` of the file, all of them text)
+    ========================  ================================================================
+    ``unmuffle.format``       version of this table, "1"
+    ``unmuffle.name``         of the network
+    ``unmuffle.sample_rate``  Hz, at which it was trained; its bins reach half of that
+    ``unmuffle.window_ms``    STFT window, ``unmuffle.hop_ms`` hop, ``unmuffle.window`` shape,
+                              ``unmuffle.synthesis_ms`` of an asymmetric one, else 0
+    ``unmuffle.latency``      samples at that rate by which the output lags (without the hop)
+    ``unmuffle.bins``         number of bins
+    ``unmuffle.channels``     "linked" or "single"
+    ``unmuffle.state``        JSON: name -> shape; "channels" stands for the number of channels
+    ``unmuffle.licence``      of the weights
+    ``unmuffle.data``         JSON: what it was trained on
+    ``unmuffle.recipe``       JSON: how
+    ``unmuffle.scores``       JSON: what it scored, and on what
+    ``unmuffle.sha256``       of the file, with these 64 digits replaced by zeros
+    ========================  ================================================================
+
+A file in which any of it is missing, unreadable or at odds with the graph is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ModelError, ParameterError, SampleRateError
+from ...signal.stft import Frames, StftSpec
+
+PREFIX = "unmuffle."
+FORMAT = "1"
+CHANNEL_MODES = ("linked", "single")
+FIELDS = (
+    "format",
+    "name",
+    "sample_rate",
+    "window_ms",
+    "hop_ms",
+    "window",
+    "synthesis_ms",
+    "latency",
+    "bins",
+    "channels",
+    "state",
+    "licence",
+    "data",
+    "recipe",
+    "scores",
+    "sha256",
+)
+BLANK = "0" * 64
+
+State = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a network file says of itself; see the module's table."""
+
+    name: str
+    sample_rate: int
+    spec: StftSpec
+    latency: int
+    bins: int
+    channels: str
+    state: tuple[tuple[str, tuple[int | str, ...]], ...]
+    licence: str
+    data: Any
+    recipe: Any
+    scores: Any
+    sha256: str
+
+    def frames(self) -> Frames:
+        """The STFT frames at the rate of training."""
+        return self.spec.at(self.sample_rate)
+
+
+def digest(content: bytes, stated: str) -> str:
+    """sha256 of a file's bytes with its own digest blanked out."""
+    return hashlib.sha256(content.replace(stated.encode(), BLANK.encode())).hexdigest()
+
+
+def parse(table: dict[str, str], where: str) -> Facts:
+    """Facts from the metadata of a file.
+
+    Raises:
+        ModelError: a field is missing or has no meaning; the message names field and file.
+    """
+    values = {k[len(PREFIX) :]: v for k, v in table.items() if k.startswith(PREFIX)}
+    if not values:
+        raise ModelError(
+            f"{where}: an ONNX file, but not one of ours (no {PREFIX}* metadata); make one with `unmuffle export`"
+        )
+    for field in FIELDS:
+        if field not in values:
+            raise ModelError(f"{where}: metadata {PREFIX}{field} is missing; export the network again")
+
+    def bad(field: str, why: str) -> ModelError:
+        return ModelError(f"{where}: metadata {PREFIX}{field} = {values[field][:80]!r} {why}")
+
+    if values["format"] != FORMAT:
+        raise bad("format", f"is not {FORMAT}; this version of unmuffle cannot read it")
+    for field in ("name", "licence"):
+        if not values[field].strip():
+            raise bad(field, "is empty")
+    numbers: dict[str, float] = {}
+    for field in ("sample_rate", "window_ms", "hop_ms", "synthesis_ms", "latency", "bins"):
+        try:
+            numbers[field] = float(values[field])
+        except ValueError:
+            raise bad(field, "is not a number") from None
+        if not math.isfinite(numbers[field]):
+            raise bad(field, "is not finite")
+    for field in ("sample_rate", "latency", "bins"):
+        if not numbers[field].is_integer():
+            raise bad(field, "is not a whole number")
+    try:
+        spec = StftSpec(numbers["window_ms"], numbers["hop_ms"], values["window"], numbers["synthesis_ms"])
+        frames = spec.at(int(numbers["sample_rate"]))
+    except (ParameterError, SampleRateError) as error:
+        raise ModelError(f"{where}: its STFT has no meaning: {error}") from None
+    if frames.latency != numbers["latency"]:
+        raise bad("latency", f"is not that of its STFT, {frames.latency} samples")
+    if frames.bins != numbers["bins"]:
+        raise bad("bins", f"is not that of its STFT, {frames.bins}")
+    if values["channels"] not in CHANNEL_MODES:
+        raise bad("channels", f"is not one of {', '.join(CHANNEL_MODES)}")
+    parsed: dict[str, Any] = {}
+    for field in ("state", "data", "recipe", "scores"):
+        try:
+            parsed[field] = json.loads(values[field])
+        except json.JSONDecodeError:
+            raise bad(field, "is not JSON") from None
+    if not isinstance(parsed["state"], dict) or not all(_is_shape(s) for s in parsed["state"].values()):
+        raise bad("state", 'is not a table of shapes (whole numbers from 1, or "channels")')
+    if not re.fullmatch(r"[0-9a-f]{64}", values["sha256"]):
+        raise bad("sha256", "is not a digest")
+    return Facts(
+        values["name"],
+        int(numbers["sample_rate"]),
+        spec,
+        int(numbers["latency"]),
+        int(numbers["bins"]),
+        values["channels"],
+        tuple((k, tuple(v)) for k, v in parsed["state"].items()),
+        values["licence"],
+        parsed["data"],
+        parsed["recipe"],
+        parsed["scores"],
+        values["sha256"],
+    )
+
+
+def _is_shape(shape: Any) -> bool:
+    return isinstance(shape, list) and all(
+        n == "channels" or (isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= 1 << 24) for n in shape
+    )
+
+
+class Model:
+    """A loaded network: immutable, shareable between threads and streams.
+
+    Made by :func:`load`.
+
+    Attributes:
+        facts: what the file says of itself.
+        path: where it was read from.
+    """
+
+    def __init__(self, content: bytes, path: str) -> None:
+        import onnxruntime
+
+        self.path = path
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Decayed states of a recurrent network are denormal in silence, and slow.
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        try:
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has a dozen classes for "this is no usable model"
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"{path} is no network that onnxruntime can load: {first[:200]}") from None
+        self.facts = parse(dict(self._session.get_modelmeta().custom_metadata_map), path)
+        found = digest(content, self.facts.sha256)
+        if found != self.facts.sha256:
+            raise ModelError(
+                f"{path}: damaged or altered after it was exported (sha256 {found[:12]}.., "
+                f"stated {self.facts.sha256[:12]}..); fetch or export it again"
+            )
+        self._check_graph()
+        self._outputs = ["enhanced", *(f"next_{name}" for name, _ in self.facts.state)]
+
+    def _check_graph(self) -> None:
+        """The graph's inputs and outputs are those that the metadata tell of, and it runs."""
+        facts = self.facts
+        taken = {i.name: i for i in self._session.get_inputs()}
+        given = {o.name for o in self._session.get_outputs()}
+        wanted = ["spectrum", *(name for name, _ in facts.state)]
+        for name in wanted:
+            if name not in taken:
+                raise ModelError(f"{self.path}: the graph has no input {name!r}, which its metadata tell of")
+            if taken[name].type != "tensor(float)":
+                raise ModelError(f"{self.path}: input {name!r} is {taken[name].type}, not tensor(float)")
+        for name in taken:
+            if name not in wanted:
+                raise ModelError(f"{self.path}: the graph wants an input {name!r} that its metadata do not tell of")
+        for name in ["enhanced", *(f"next_{n}" for n, _ in facts.state)]:
+            if name not in given:
+                raise ModelError(f"{self.path}: the graph has no output {name!r}")
+        self._outputs = ["enhanced", *(f"next_{name}" for name, _ in facts.state)]
+        for channels, count in ((1, 1), (1, 3), *([(2, 2)] if facts.channels == "linked" else [])):
+            state = self.initial(channels)
+            probe = np.full((channels, count, 2, facts.bins), 1e-2, np.float32)
+            try:
+                out, after = self.run(probe, state)
+            except Exception as error:  # onnxruntime has a dozen classes for "this does not fit"
+                first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise ModelError(
+                    f"{self.path}: the graph does not run on {channels} channel(s), {count} frame(s): {first[:200]}"
+                ) from None
+            if out.shape != probe.shape or not np.isfinite(out).all():
+                raise ModelError(f"{self.path}: the graph gives {out.shape} or NaN for {probe.shape}")
+            for name, value in after.items():
+                if value.shape != state[name].shape:
+                    raise ModelError(
+                        f"{self.path}: state {name!r} leaves as {value.shape}, it came in as {state[name].shape}"
+                    )
+
+    def initial(self, channels: int = 1) -> State:
+        """State before the first frame: zeros."""
+        return {
+            name: np.zeros([n if isinstance(n, int) else channels for n in shape], np.float32)
+            for name, shape in self.facts.state
+        }
+
+    def run(self, spectrum: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
+        """Frames ``(channels, frames, 2, bins)`` in and out; the state that is given is not changed."""
+        out = self._session.run(self._outputs, {"spectrum": spectrum, **state})
+        return out[0], dict(zip(state, out[1:], strict=True))
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Load a network file; a file that has not changed is loaded once a process.
+
+    Raises:
+        ModelError: there is no such file, or it is not a network of ours.
+    """
+    name = os.fspath(path)
+    try:
+        facts = os.stat(name)
+    except OSError as error:
+        raise ModelError(f"{name}: no such network file ({error.strerror})") from None
+    return _load(os.path.realpath(name), facts.st_mtime_ns, facts.st_size)
+
+
+@lru_cache(maxsize=8)
+def _load(path: str, mtime: int, size: int) -> Model:
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
+    return Model(content, path)

@@ -1,0 +1,178 @@
+"""A checkpoint to one ONNX file: averaged weights, explicit state, free time axis, facts inside.
+
+What the file must look like is told in :mod:`unmuffle.enhancers.neural.model`. A network may offer
+``streaming()``, the same computation arranged for single frames; others are exported as they are.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import secrets
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ..enhancers.neural.model import BLANK, FORMAT, PREFIX, Model, digest
+from ..errors import MissingExtraError, OutputError
+from ..signal.stft import StftSpec
+from ..train.loop import load_net
+from ..train.nets import Net
+
+OPSET = 17
+_MARK = 7  # a channel count that no other dimension has
+
+
+class Planar(nn.Module):
+    """A network of ``(1, channels, frames, bins, 2)`` as one of ``(channels, frames, 2, bins)``."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.api = cast(Net, net)
+
+    def state_names(self) -> list[str]:
+        """Names of the state tensors, in order."""
+        return self.api.state_names()
+
+    def initial(self, channels: int = 1) -> list[Tensor]:
+        """State before the first frame."""
+        return self.api.initial(1, channels)
+
+    def forward(self, spectrum: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """The network between two changes of axes."""
+        out, *after = self.api(spectrum.transpose(2, 3).unsqueeze(0), *state)
+        return (out[0].transpose(2, 3), *after)
+
+
+def streaming(net: nn.Module) -> nn.Module:
+    """The form of a network that is exported."""
+    made = getattr(net, "streaming", None)
+    return (made() if made is not None else Planar(net)).eval()
+
+
+def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
+    """A network as the bytes of an ONNX file with metadata.
+
+    Args:
+        net: with the attributes of :class:`~unmuffle.train.nets.Net`.
+        facts: ``name``, ``licence``, ``data``, ``recipe``, ``scores``; the rest is known.
+    """
+    try:
+        import onnx
+    except ModuleNotFoundError:
+        raise MissingExtraError("writing ONNX files", "train") from None
+    api = cast(Net, net)
+    linked = bool(getattr(net, "linked", True))
+    form = streaming(net)
+    names = cast(Any, form).state_names()
+    state = cast(Any, form).initial(_MARK if linked else 1)
+    frames = StftSpec(api.window_ms, api.hop_ms).at(api.sample_rate)
+    shapes = {
+        n: ["channels" if linked and d == _MARK else int(d) for d in s.shape] for n, s in zip(names, state, strict=True)
+    }
+    axes: dict[str, dict[int, str]] = {}
+    for name in ("spectrum", "enhanced"):
+        axes[name] = {0: "channels", 1: "frames"} if linked else {1: "frames"}
+    for name, shape in shapes.items():
+        free = {i: "channels" for i, d in enumerate(shape) if d == "channels"}
+        if free:
+            axes[name] = axes[f"next_{name}"] = free
+    spectrum = torch.randn(_MARK if linked else 1, 5, 2, frames.bins)
+    out = io.BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        # The tracing exporter announces its successor, and warns of batch sizes that are fixed on purpose.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            form,
+            (spectrum, *state),
+            out,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["spectrum", *names],
+            output_names=["enhanced", *(f"next_{n}" for n in names)],
+            dynamic_axes=axes,
+        )
+    graph = onnx.load_from_string(out.getvalue())
+    graph.producer_name = "unmuffle"
+    spec = StftSpec(api.window_ms, api.hop_ms)
+    values = {
+        "format": FORMAT,
+        "name": str(facts["name"]),
+        "sample_rate": str(api.sample_rate),
+        "window_ms": repr(spec.window_ms),
+        "hop_ms": repr(spec.hop_ms),
+        "window": spec.window,
+        "synthesis_ms": repr(spec.synthesis_ms),
+        "latency": str(frames.latency),
+        "bins": str(frames.bins),
+        "channels": "linked" if linked else "single",
+        "state": json.dumps(shapes),
+        "licence": str(facts["licence"]),
+        "data": json.dumps(facts["data"]),
+        "recipe": json.dumps(facts["recipe"]),
+        "scores": json.dumps(facts["scores"]),
+        "sha256": BLANK,
+    }
+    onnx.helper.set_model_props(graph, {PREFIX + k: v for k, v in values.items()})
+    onnx.checker.check_model(graph)
+    blank = graph.SerializeToString()
+    return cast(bytes, blank.replace(BLANK.encode(), digest(blank, BLANK).encode()))
+
+
+def export(
+    source: str | Path,
+    target: str | Path,
+    *,
+    name: str = "",
+    licence: str = "unstated",
+    data: Any = None,
+    scores: Any = None,
+) -> Model:
+    """Write the averaged network of a checkpoint to an ONNX file.
+
+    The file is loaded, checked and compared with the network (:mod:`.parity`) before it gets its name.
+
+    Args:
+        source: a checkpoint.
+        target: path of the file.
+        name: of the network; that of its architecture by default.
+        licence: of the weights.
+        data: what it was trained on, anything that JSON can hold.
+        scores: what it scored.
+
+    Returns:
+        The loaded model.
+
+    Raises:
+        ModelError: the checkpoint cannot be used, or the graph does not do what the network does.
+        OutputError: the file could not be written.
+    """
+    from .parity import prove
+
+    net, config, state = load_net(source)
+    facts = {
+        "name": name or config.net,
+        "licence": licence,
+        "data": data or {},
+        "recipe": {**config.to_dict(), "steps_done": int(state["step"])},
+        "scores": scores or {},
+    }
+    content = to_bytes(net, facts)
+    model = Model(content, os.fspath(target))
+    prove(net, model)
+    place = Path(target)
+    temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(place)
+    except OSError as error:
+        raise OutputError(f"{place}: could not be written ({error.strerror}); what was there is intact") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return model

@@ -1,0 +1,91 @@
+"""Proof that an exported graph does what the trained network does, in any split of the signal."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..enhancers.neural.model import Model
+from ..errors import ModelError
+from ..train.nets import Net
+
+TOLERANCE = 1e-4
+"""Largest difference, as a share of the largest bin of the output."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What was found.
+
+    Attributes:
+        torch: largest difference between PyTorch and the graph, relative to the output's peak.
+        streamed: largest difference between all frames at once and one by one, likewise.
+        frame_ms: median time of one frame, one thread.
+        frame_ms_p99: its 99th percentile.
+        size_bytes: of the parameters as float32.
+    """
+
+    torch: float
+    streamed: float
+    frame_ms: float
+    frame_ms_p99: float
+    size_bytes: int
+
+    def __str__(self) -> str:
+        return (
+            f"PyTorch against ONNX {self.torch:.1e}, whole against streamed {self.streamed:.1e} (limit {TOLERANCE:g}); "
+            f"one frame {self.frame_ms:.3f} ms, p99 {self.frame_ms_p99:.3f} ms; {self.size_bytes / 1e6:.2f} MB"
+        )
+
+
+def measure(net: nn.Module, model: Model, *, frames: int = 300, seed: int = 0) -> Parity:
+    """Run network and graph on the same random frames whose level swings by 60 dB."""
+    rng = np.random.default_rng(seed)
+    channels = 2 if model.facts.channels == "linked" else 1
+    x = rng.standard_normal((channels, frames, 2, model.facts.bins)).astype(np.float32)
+    swing = 10.0 ** (-1.5 + 1.5 * np.sin(np.arange(frames) / 23.0))
+    tilt = 1.0 / (1.0 + np.arange(model.facts.bins) / 20.0)
+    x *= (swing[:, None, None] * tilt).astype(np.float32)
+    api = cast(Net, net)
+    net.eval()
+    with torch.no_grad():
+        given = torch.from_numpy(x).transpose(2, 3).unsqueeze(0)
+        reference = api(given, *api.initial(1, channels))[0][0].transpose(2, 3).numpy()
+    whole, _ = model.run(x, model.initial(channels))
+    state = model.initial(channels)
+    parts = []
+    for i in range(frames):
+        part, state = model.run(x[:, i : i + 1], state)
+        parts.append(part)
+    one = np.ascontiguousarray(x[:1, :1])
+    held = model.initial(1)
+    times = []
+    for _ in range(1000):
+        start = time.perf_counter()
+        _, held = model.run(one, held)
+        times.append(time.perf_counter() - start)
+    peak = float(np.max(np.abs(reference))) + 1e-12
+    return Parity(
+        float(np.max(np.abs(whole - reference))) / peak,
+        float(np.max(np.abs(np.concatenate(parts, axis=1) - whole))) / peak,
+        1e3 * float(np.median(times)),
+        1e3 * float(np.percentile(times, 99)),
+        4 * sum(p.numel() for p in net.parameters()),
+    )
+
+
+def prove(net: nn.Module, model: Model) -> Parity:
+    """:func:`measure`, and an error if a difference is above :data:`TOLERANCE`.
+
+    Raises:
+        ModelError: the graph is not the network.
+    """
+    found = measure(net, model)
+    if not (found.torch <= TOLERANCE and found.streamed <= TOLERANCE):
+        raise ModelError(f"{model.path}: the graph differs from the network: {found}")
+    return found

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+
+from unmuffle.enhancers.neural.model import Model, load  # noqa: E402
+from unmuffle.errors import ModelError, OutputError  # noqa: E402
+from unmuffle.export import graph, parity  # noqa: E402
+from unmuffle.train import checkpoint, nets  # noqa: E402
+from unmuffle.train.config import TrainConfig  # noqa: E402
+
+FACTS = {"name": "n", "licence": "MIT", "data": {}, "recipe": {}, "scores": {}}
+SIZES = {"live": {"hidden": 16, "memory": 12, "low_bins": 30}}
+
+
+def network(name: str) -> torch.nn.Module:
+    torch.manual_seed(2)
+    net = nets.make(name, SIZES.get(name, {})).eval()
+    if name == "live":
+        with torch.no_grad():
+            net.decode.weight.mul_(10)
+    return net
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    net = network("live")
+    averages = {k: v * 0.9 for k, v in net.state_dict().items()}
+    recipe = TrainConfig(sizes=SIZES["live"]).to_dict()
+    path = tmp_path / "last.pt"
+    checkpoint.save(path, {"recipe": recipe, "net": net.state_dict(), "averages": averages, "step": 123})
+    return path
+
+
+@pytest.mark.parametrize("name", sorted(nets.NETS))
+def test_every_network_exports_and_streams(name: str) -> None:
+    net = network(name)
+    model = Model(graph.to_bytes(net, FACTS), "memory.onnx")
+    found = parity.prove(net, model)
+    assert found.torch < 1e-5
+    assert found.streamed < 1e-5
+    assert found.size_bytes == 4 * sum(p.numel() for p in net.parameters())
+    assert "PyTorch against ONNX" in str(found)
+
+
+@torch.no_grad()
+def test_a_checkpoint_becomes_a_file(saved: Path, tmp_path: Path) -> None:
+    target = tmp_path / "m.onnx"
+    model = graph.export(saved, target, licence="CC BY 4.0", data={"speech": "x"}, scores={"pesq": 1.5})
+    facts = load(target).facts
+    assert facts.sha256 == model.facts.sha256
+    assert (facts.name, facts.licence, facts.data, facts.scores) == (
+        "live",
+        "CC BY 4.0",
+        {"speech": "x"},
+        {"pesq": 1.5},
+    )
+    assert facts.recipe["steps_done"] == 123
+    assert facts.recipe["sizes"]["hidden"] == 16
+    # The averaged weights are in it, not the last ones.
+    net = network("live")
+    net.load_state_dict({k: v * 0.9 for k, v in net.state_dict().items()})
+    x = torch.randn(1, 5, 2, 161)
+    form = net.streaming()
+    wanted = form(x, *form.initial(1))[0].numpy()
+    given, _ = load(target).run(x.numpy(), model.initial())
+    assert np.max(np.abs(given - wanted)) < 1e-5
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["last.pt", "m.onnx"]
+
+
+def test_a_plain_export_equals_the_arranged_one() -> None:
+    net = network("live")
+    plain = graph.Planar(net).eval()
+    x = torch.randn(2, 6, 2, 161)
+    with torch.no_grad():
+        a = plain(x, *plain.initial(2))[0]
+        form = net.streaming()
+        b = form(x, *form.initial(2))[0]
+    assert torch.max(torch.abs(a - b)) < 1e-5
+
+
+def test_a_graph_that_differs_is_refused() -> None:
+    net = network("live")
+    model = Model(graph.to_bytes(net, FACTS), "memory.onnx")
+    with torch.no_grad():
+        net.decode.bias.add_(0.01)
+    with pytest.raises(ModelError, match="differs from the network"):
+        parity.prove(net, model)
+
+
+def test_what_cannot_be_exported(saved: Path, tmp_path: Path) -> None:
+    state = checkpoint.load(saved)
+    state["recipe"]["sizes"] = {"hidden": 24}
+    checkpoint.save(tmp_path / "other.pt", {k: v for k, v in state.items() if k != "format"})
+    with pytest.raises(ModelError, match="another network"):
+        graph.export(tmp_path / "other.pt", tmp_path / "m.onnx")
+    (tmp_path / "m.onnx").write_bytes(b"precious")
+    with pytest.raises(ModelError):
+        graph.export(tmp_path / "other.pt", tmp_path / "m.onnx")
+    assert (tmp_path / "m.onnx").read_bytes() == b"precious"
+    with pytest.raises(OutputError, match="could not be written"):
+        graph.export(saved, tmp_path / "no" / "such" / "folder.onnx")

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from unmuffle.errors import ParameterError  # noqa: E402
+from unmuffle.evaluate.si_sdr import si_sdr as reference_si_sdr  # noqa: E402
+from unmuffle.signal.stft import StftSpec  # noqa: E402
+from unmuffle.train import losses  # noqa: E402
+from unmuffle.train.stft import Stft  # noqa: E402
+
+
+def spectra(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    shape = (2, 5, 9)
+    a = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
+    b = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
+    return a, b
+
+
+def real(x: np.ndarray) -> torch.Tensor:
+    return torch.view_as_real(torch.from_numpy(x))
+
+
+def squeezed(x: np.ndarray, power: float) -> tuple[np.ndarray, np.ndarray]:
+    """|x|^c and |x|^c e^(j phi), written with angles instead of quotients."""
+    small = (np.abs(x) ** 2 + 1e-4) ** (power / 2)
+    kept = np.abs(x) / np.sqrt(np.abs(x) ** 2 + 1e-4)  # the rounding of the kink at zero
+    return small, small * kept * np.exp(1j * np.angle(x))
+
+
+@pytest.mark.parametrize("mix", [0.0, 0.5, 1.0])
+def test_compressed(rng: np.random.Generator, mix: float) -> None:
+    a, b = spectra(rng)
+    (ma, ca), (mb, cb) = squeezed(a, 0.3), squeezed(b, 0.3)
+    expected = (1 - mix) * np.mean((ma - mb) ** 2) + mix * np.mean(np.abs(ca - cb) ** 2)
+    assert float(losses.compressed(real(a), real(b), mix=mix)) == pytest.approx(expected, rel=1e-10)
+
+
+def test_over_suppression(rng: np.random.Generator) -> None:
+    a, b = spectra(rng)
+    (ma, _), (mb, _) = squeezed(a, 0.3), squeezed(b, 0.3)
+    expected = np.mean(np.maximum(mb - ma, 0) ** 2)
+    assert float(losses.over_suppression(real(a), real(b))) == pytest.approx(expected, rel=1e-9)
+    both = losses.compressed(real(a), real(b), over=0.7)
+    apart = losses.compressed(real(a), real(b)) + 0.7 * losses.over_suppression(real(a), real(b))
+    assert float(both) == pytest.approx(float(apart), rel=1e-9)
+    # What is louder than the target costs nothing here.
+    assert float(losses.over_suppression(real(3 * b), real(b))) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_weight_masks_bins(rng: np.random.Generator) -> None:
+    a, b = spectra(rng)
+    weight = torch.ones(2, 9, dtype=torch.float64)
+    weight[0, 4:] = 0.0
+    changed = a.copy()
+    changed[0, :, 4:] += 5.0
+    for loss in (losses.compressed, losses.over_suppression):
+        assert float(loss(real(a), real(b), weight)) == pytest.approx(float(loss(real(changed), real(b), weight)))
+    everywhere = torch.ones(2, 9, dtype=torch.float64)
+    assert float(losses.compressed(real(a), real(b), everywhere)) == pytest.approx(
+        float(losses.compressed(real(a), real(b)))
+    )
+
+
+def test_waveform_losses(rng: np.random.Generator) -> None:
+    clean = rng.standard_normal((3, 800))
+    noisy = clean + 0.3 * rng.standard_normal((3, 800))
+    t, e = torch.from_numpy(clean), torch.from_numpy(noisy)
+    assert float(losses.l1(e, t)) == pytest.approx(np.mean(np.abs(clean - noisy)), rel=1e-12)
+    expected = -np.mean([reference_si_sdr(c, n, 16000, zero_mean=False) for c, n in zip(clean, noisy, strict=True)])
+    assert float(losses.si_sdr(e, t)) == pytest.approx(expected, abs=1e-3)
+    assert float(losses.si_sdr(7 * e, t)) == pytest.approx(float(losses.si_sdr(e, t)), abs=1e-6)
+
+
+def test_silent_targets_do_not_count_in_si_sdr(rng: np.random.Generator) -> None:
+    t = torch.from_numpy(rng.standard_normal((2, 500)))
+    e = t + 0.1
+    silent = torch.zeros(1, 500, dtype=torch.float64)
+    both = losses.si_sdr(torch.cat((e, e[:1])), torch.cat((t, silent)))
+    assert float(both) == pytest.approx(float(losses.si_sdr(e, t)), rel=1e-9)
+    nothing = losses.si_sdr(e[:1].requires_grad_(), silent)
+    assert nothing.item() == 0.0
+    nothing.backward()
+
+
+def test_multi_resolution(rng: np.random.Generator) -> None:
+    clean, noisy = rng.standard_normal((2, 2, 3000)).astype(np.float32)
+    module = losses.MultiResolution(16000, (10.0, 32.0))
+    t, e = torch.from_numpy(clean), torch.from_numpy(noisy)
+    expected = 0.0
+    for window in (10.0, 32.0):
+        stft = Stft(StftSpec(window, window / 2).at(16000))
+        # White noise of variance one has |X|^2 = 160 in the 20 ms window at 16 kHz.
+        gain = np.sqrt(160.0 / np.sum(stft.frames.analysis.astype(np.float64) ** 2))
+        a, b = (torch.view_as_complex(stft(x)).numpy() * gain for x in (e, t))
+        (ma, ca), (mb, cb) = squeezed(a, 0.3), squeezed(b, 0.3)
+        expected += 0.5 * (0.5 * np.mean((ma - mb) ** 2) + 0.5 * np.mean(np.abs(ca - cb) ** 2))
+    assert float(module(e, t)) == pytest.approx(expected, rel=1e-4)  # single precision
+
+
+def test_gradients(rng: np.random.Generator) -> None:
+    a, b = (real(x) for x in spectra(rng))
+    a = a.clone().requires_grad_()
+    weight = torch.rand(2, 9, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x: losses.compressed(x, b, weight, over=0.5), a)
+    assert torch.autograd.gradcheck(lambda x: losses.over_suppression(x, b, weight), a)
+    clean = torch.from_numpy(rng.standard_normal((2, 200)))
+    e = torch.from_numpy(rng.standard_normal((2, 200))).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: losses.l1(x, clean), e)
+    assert torch.autograd.gradcheck(lambda x: losses.si_sdr(x, clean), e)
+    module = losses.MultiResolution(8000, (4.0, 8.0)).double()
+    assert torch.autograd.gradcheck(lambda x: module(x, clean), e)
+
+
+def test_gradient_at_silence_is_finite() -> None:
+    stft = Stft(StftSpec().at(16000))
+    module = losses.Combined(stft, losses.LossWeights(si_sdr=0.1))
+    e = torch.zeros(2, 1600, requires_grad=True)
+    module(e, torch.zeros(2, 1600), torch.zeros(2, 1600), torch.full((2,), 8000.0)).backward()
+    assert torch.isfinite(e.grad).all()
+
+
+def test_combined_does_not_know_the_level(rng: np.random.Generator) -> None:
+    stft = Stft(StftSpec().at(16000))
+    module = losses.Combined(stft)
+    clean, noise = (torch.from_numpy(rng.standard_normal((2, 4000)).astype(np.float32)) for _ in range(2))
+    band = torch.full((2,), 8000.0)
+    loud = module(clean + noise, clean, clean + noise, band)
+    soft = module(0.01 * (clean + noise), 0.01 * clean, 0.01 * (clean + noise), band)
+    assert float(soft) == pytest.approx(float(loud), rel=1e-3)  # 1e-6 is added to an RMS of 0.01
+
+
+def test_combined_is_the_sum_of_its_parts(rng: np.random.Generator) -> None:
+    stft = Stft(StftSpec().at(16000))
+    clean, noise = (torch.from_numpy(rng.standard_normal((2, 4000)).astype(np.float32)) for _ in range(2))
+    args = (clean + noise, clean, clean + noise, torch.full((2,), 6000.0))
+
+    def value(**weights: float) -> float:
+        zero = {"spectrum": 0.0, "over_suppression": 0.0, "multi_resolution": 0.0, "l1": 0.0, "si_sdr": 0.0}
+        return float(losses.Combined(stft, losses.LossWeights(**{**zero, **weights}))(*args))
+
+    total = value(spectrum=1.0, multi_resolution=0.5, l1=0.2, si_sdr=0.01)
+    parts = value(spectrum=1.0) + 0.5 * value(multi_resolution=1.0) + 0.2 * value(l1=1.0) + 0.01 * value(si_sdr=1.0)
+    assert total == pytest.approx(parts, rel=1e-5)
+
+
+def test_bad_weights() -> None:
+    for values in ({"l1": -1.0}, {"spectrum": 0.0, "over_suppression": 0.0, "multi_resolution": 0.0, "l1": 0.0}):
+        with pytest.raises(ParameterError, match="weights"):
+            losses.LossWeights(**values)

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from unmuffle.errors import ParameterError, UnknownMethodError, UnknownParameterError  # noqa: E402
+from unmuffle.train import nets  # noqa: E402
+from unmuffle.train.nets.live import Live, LiveConfig  # noqa: E402
+
+SMALL = LiveConfig(hidden=16, low_bins=40, memory=6)
+
+
+def made(config: LiveConfig = SMALL) -> Live:
+    """With a decoder that matters: fresh weights are almost a wire."""
+    torch.manual_seed(3)
+    net = Live(config).eval()
+    with torch.no_grad():
+        net.decode.weight.mul_(10)
+    return net
+
+
+def frames(channels: int = 1, count: int = 20, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(1, channels, count, 161, 2, generator=generator)
+
+
+@torch.no_grad()
+def test_streamed_equals_whole() -> None:
+    net, x = made(), frames()
+    whole = net(x, *net.initial())[0]
+    for size in (1, 3, 7):
+        state = net.initial()
+        parts = []
+        for start in range(0, 20, size):
+            y, *state = net(x[:, :, start : start + size], *state)
+            parts.append(y)
+        # Dense layers over one frame and over many add in another order.
+        assert torch.max(torch.abs(torch.cat(parts, 2) - whole)) < 1e-5
+
+
+@torch.no_grad()
+def test_causal() -> None:
+    net, x = made(), frames()
+    y = net(x, *net.initial())[0]
+    x[:, :, 12:] = 9.0
+    z = net(x, *net.initial())[0]
+    assert torch.equal(y[:, :, :12], z[:, :, :12])
+    assert not torch.equal(y[:, :, 12:], z[:, :, 12:])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("gain", [1e-3, 30.0])
+def test_the_level_passes_through(gain: float) -> None:
+    net, x = made(), frames()
+    y = net(x, *net.initial())[0]
+    z = net(gain * x, *net.initial())[0] / gain
+    # The floor of the meter, 0.01 against a mean magnitude of 0.13 at a gain of 1e-3, is what differs.
+    assert torch.max(torch.abs(y - z)) < (0.1 if gain < 1 else 0.02) * torch.max(torch.abs(y))
+
+
+@torch.no_grad()
+def test_channels_share_their_gains() -> None:
+    net, x = made(), frames()
+    mono = net(x, *net.initial(1, 1))[0]
+    pair = net(torch.cat((x, -x), 1), *net.initial(1, 2))[0]
+    # A channel and its negative: nothing cancels, both get what one alone gets.
+    assert torch.allclose(pair[:, :1], mono, atol=1e-5)
+    assert torch.allclose(pair[:, 1:], -mono, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_form_for_onnx_is_the_same_network(channels: int) -> None:
+    net, x = made(), frames(channels)
+    form = net.streaming()
+    whole = net(x, *net.initial(1, channels))[0]
+    state = form.initial(channels)
+    parts = []
+    for start in range(0, 20, 4):
+        y, *state = form(x[0, :, start : start + 4].transpose(2, 3), *state)
+        parts.append(y)
+    assert torch.max(torch.abs(torch.cat(parts, 1).transpose(2, 3) - whole[0])) < 1e-5
+
+
+@torch.no_grad()
+def test_silence_stays_silent_and_finite() -> None:
+    net = made()
+    x = torch.zeros(1, 1, 30, 161, 2)
+    y, *state = net(x, *net.initial())
+    assert not y.any()
+    assert all(torch.isfinite(s).all() for s in state)
+
+
+@torch.no_grad()
+def test_fresh_weights_are_nearly_a_wire() -> None:
+    torch.manual_seed(0)
+    net, x = Live(), frames()
+    y = net(x, *net.initial())[0]
+    assert torch.sum((y - x) ** 2) < 0.1 * torch.sum(x**2)
+
+
+def test_size_of_the_default() -> None:
+    # 321 -> 160, two LSTMs 4 * 160 * (320 + 2), 160 -> 401: each with its biases.
+    expected = 321 * 160 + 160 + 2 * 4 * 160 * 322 + 160 * 401 + 401
+    assert sum(p.numel() for p in Live().parameters()) == expected
+    assert expected * 4 < 3e6  # bytes: what a model may weigh on disk
+
+
+def test_gradient_reaches_every_weight() -> None:
+    net = made()
+    net(frames(), *net.initial())[0].square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
+
+
+def test_making_networks_by_name() -> None:
+    assert nets.make("live", {"hidden": 16}).config.hidden == 16
+    with pytest.raises(UnknownMethodError, match="live"):
+        nets.make("lve")
+    with pytest.raises(UnknownParameterError, match="hiden"):
+        nets.make("live", {"hiden": 16})
+    with pytest.raises(ParameterError, match="hidden"):
+        nets.make("live", {"hidden": 0})
