@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from voices import noise_at, voice
 
+from unmuffle.errors import InputError
 from unmuffle.evaluate.lsd import lsd
+from unmuffle.evaluate.speech_loss import speech_loss
 
 
 @pytest.mark.parametrize("decibels", [-12.0, -1.0, 0.0, 6.0])
@@ -21,6 +23,14 @@ def test_silence_is_a_finite_distance(rng):
     x = rng.standard_normal(16000)
     # white noise lies 0 to 20 dB under its loudest cell, the floor 80: about 65 to 75 dB apart
     assert 60.0 < lsd(x, np.zeros(16000), 16000) < 80.0
+
+
+@pytest.mark.parametrize("metric", [lsd, speech_loss])
+def test_a_reference_that_no_frame_hears_is_named(metric):
+    x = np.zeros(256)
+    x[0] = 1.0  # the window is zero there
+    with pytest.raises(InputError, match="every frame"):
+        metric(x, np.zeros(256), 8000)
 
 
 def test_noise_raises_it():

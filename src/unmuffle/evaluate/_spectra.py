@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from ._inputs import Signal
 
 FRAME_S, HOP_S = 0.032, 0.008
@@ -31,3 +32,11 @@ def hann_power(x: Signal, sample_rate: int, *, block: int = 1024) -> Iterator[Si
     for start in range(0, views.shape[0], block):
         spectrum = np.fft.rfft(views[start : start + block] * window, axis=1)
         yield spectrum.real**2 + spectrum.imag**2
+
+
+def floor_under_peak(x: Signal, sample_rate: int, depth: float) -> float:
+    """``depth`` times the loudest cell of a checked reference."""
+    loudest = max(float(p.max()) for p in hann_power(x, sample_rate))
+    if loudest == 0.0:  # its only samples lie where the first window is zero, or after the last frame
+        raise InputError("reference is silent in every frame; there is nothing to score")
+    return depth * loudest

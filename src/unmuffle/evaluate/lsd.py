@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._inputs import pair, rate
-from ._spectra import hann_power, shortest
+from ._spectra import floor_under_peak, hann_power, shortest
 
 _DEPTH = 1e-8  # 80 dB
 
@@ -25,7 +25,7 @@ def lsd(reference: ArrayLike, degraded: ArrayLike, sample_rate: int) -> float:
     """Log-spectral distance in dB, 0 is a perfect copy."""
     sample_rate = rate(sample_rate)
     s, y = pair(reference, degraded, at_least=shortest(sample_rate))
-    floor = _DEPTH * max(float(p.max()) for p in hann_power(s, sample_rate))
+    floor = floor_under_peak(s, sample_rate, _DEPTH)
     total, count = 0.0, 0
     for p, q in zip(hann_power(s, sample_rate), hann_power(y, sample_rate), strict=True):
         d = 10.0 * np.log10(np.maximum(p, floor) / np.maximum(q, floor))

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._inputs import pair, rate
-from ._spectra import hann_power, shortest
+from ._spectra import floor_under_peak, hann_power, shortest
 
 _DEPTH = 1e-4  # 40 dB
 _LIMIT_DB = 60.0
@@ -29,7 +29,7 @@ def speech_loss(reference: ArrayLike, degraded: ArrayLike, sample_rate: int) -> 
     """Speech energy lost in dB, 0 to 60."""
     sample_rate = rate(sample_rate)
     s, y = pair(reference, degraded, at_least=shortest(sample_rate))
-    floor = _DEPTH * max(float(p.max()) for p in hann_power(s, sample_rate))
+    floor = floor_under_peak(s, sample_rate, _DEPTH)
     had = kept = 0.0
     for p, q in zip(hann_power(s, sample_rate), hann_power(y, sample_rate), strict=True):
         speech = p >= floor
