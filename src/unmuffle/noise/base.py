@@ -117,3 +117,10 @@ def check_range(owner: object, low: float, high: float, **values: float) -> None
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not number or not low <= value <= high:
             raise ParameterError(f"{type(owner).__name__}.{name} = {value!r} is out of range; give {low:g} to {high:g}")
+
+
+def check_whole(owner: object, low: int, high: int, **values: int) -> None:
+    """Raise :class:`ParameterError` for a value that is no whole number, or outside ``low..high``."""
+    for name, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ParameterError(f"{type(owner).__name__}.{name} = {value!r}; give a whole number, {low} to {high}")

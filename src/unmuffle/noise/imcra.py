@@ -21,8 +21,8 @@ strong ones, the average is too low by a known factor :math:`\beta` (:func:`comp
 ``B`` is the bias of the minimum (:mod:`.minima`). The paper gives 1.66 for 32 ms Hann frames at a hop of
 8 ms; here it follows from the frames actually used.
 
-Good for weak speech in moderately moving noise. After an upward jump it waits for its minimum, up
-to one window and a part.
+Good for weak speech in moderately moving noise. After an upward jump it waits for two minima in
+turn, about two windows: the second pass leaves out what the first still takes for speech.
 
 I. Cohen, "Noise spectrum estimation in adverse environments: improved minima controlled recursive
 averaging", IEEE Trans. Speech Audio Process. 11(5), 2003.
@@ -38,7 +38,7 @@ import numpy as np
 
 from ..signal.stft import Frames
 from . import startup
-from .base import NoiseTracker, Power, check_range, constant, frame_count, silence, smoothing
+from .base import NoiseTracker, Power, check_range, check_whole, constant, frame_count, silence, smoothing
 from .bins import THREE, relative_variance, smooth3
 from .minima import minimum_bias
 
@@ -78,7 +78,7 @@ class Imcra(NoiseTracker):
     def __post_init__(self) -> None:
         check_range(self, 0.001, 10.0, smoothing_s=self.smoothing_s, average_s=self.average_s)
         check_range(self, 0.1, 10.0, window_s=self.window_s)
-        check_range(self, 2, 20, parts=self.parts)
+        check_whole(self, 2, 20, parts=self.parts)
         check_range(self, 0.01, 10.0, startup_s=self.startup_s)
 
     def init(self, frames: Frames, channels: int) -> dict[str, Any]:
@@ -88,7 +88,9 @@ class Imcra(NoiseTracker):
         s = smoothing(self.smoothing_s, frames)
         part = frame_count(self.window_s / self.parts, frames)
         parts = max(2, round(frame_count(self.window_s, frames) / part))
-        bias = minimum_bias(relative_variance(frames, s, THREE), part * parts)
+        # The formula counts frames that overlap by half; more overlap brings little that is new.
+        count = round(part * parts * min(1.0, 2.0 * frames.hop / frames.size))
+        bias = minimum_bias(relative_variance(frames, s, THREE), count)
         prior = smoothing(PRIOR_S, frames)
         return {
             "startup": startup.begin(frames, channels, self.startup_s),

@@ -34,7 +34,7 @@ import numpy as np
 
 from ..signal.stft import Frames
 from . import startup
-from .base import NoiseTracker, Power, check_range, constant, frame_count, silence, smoothing
+from .base import NoiseTracker, Power, check_range, check_whole, constant, frame_count, silence, smoothing
 from .minima import mean_factor
 
 # Time constants: the paper's factors at a hop of 16 ms, -16 ms / ln(factor).
@@ -65,7 +65,7 @@ class Minimum(NoiseTracker):
 
     def __post_init__(self) -> None:
         check_range(self, 0.2, 10.0, window_s=self.window_s)
-        check_range(self, 2, 20, parts=self.parts)
+        check_whole(self, 2, 20, parts=self.parts)
         check_range(self, 0.01, 10.0, startup_s=self.startup_s)
 
     def init(self, frames: Frames, channels: int) -> dict[str, Any]:
@@ -186,19 +186,26 @@ class Minimum(NoiseTracker):
         overall = s["overall"]
         if s["in_part"] >= s["part"]:
             self._end_part(s, spread)
+            np.minimum(overall, local, out=noise)
+            local.fill(np.inf)
         else:
             if s["in_part"] > 1:
                 np.logical_or(s["flat"], below, s["flat"])
             np.minimum(overall, local, out=overall)
-        np.maximum(overall, s["silence"], out=noise)
+            np.copyto(noise, overall)
+        np.maximum(noise, s["silence"], out=noise)
         if not s["startup"]["done"]:
-            for c in startup.step(power, s["startup"], noise):
+            begun = s["startup"]
+            first = begun["age"].max() <= begun["skip"] + begun["count"]
+            for c in startup.step(power, begun, noise):
                 for field in (smooth, mean, overall):
                     field[c] = noise[c]
                 square[c] = np.float32(1.1) * noise[c] ** 2  # relative variance of 0.1 to begin with
                 least[c] = local[c] = np.inf
                 s["stored"][:, c] = np.inf
                 s["flat"][c] = False
+                if first:  # its first part is to be a whole one; later channels must not disturb it
+                    s["in_part"] = 0
         return noise
 
     @staticmethod
@@ -215,6 +222,5 @@ class Minimum(NoiseTracker):
         np.copyto(stored, overall, where=up)
         s["overall"][:] = overall
         least.fill(np.inf)
-        local.fill(np.inf)
         s["flat"].fill(False)
         s["in_part"] = 0

@@ -14,7 +14,11 @@ Two detectors, one frame at a time, one decision per channel.
     .. math:: \ln \Lambda_k = \frac{\gamma_k \xi_k}{1 + \xi_k} - \ln(1 + \xi_k),
 
     averaged over the bins of the speech band; the noise PSD comes from a tracker, :math:`\xi` is
-    decision-directed. Speech and silence last: with the two as states of a Markov chain with
+    decision-directed. As :math:`\xi` is made from the same data, the mean is a little above zero in
+    noise too; ``margin`` is taken off. And one frame is worth more than the mean of its bins but less
+    than their sum, as neighbours go together; ``weight`` says how much, so that
+    :math:`\ln \Lambda_l = w (\overline{\ln \Lambda_k} - m)`. (The paper puts both into the decision
+    threshold.) Speech and silence last: with the two as states of a Markov chain with
     transition probabilities :math:`a_{01}` (speech begins) and :math:`a_{10}` (speech ends), the ratio
     of the posterior probabilities given everything heard so far follows
 
@@ -44,7 +48,7 @@ from ..signal.blocks import as_block, check_rate
 from ..signal.stft import Frames, StftSpec
 from . import snr
 from .base import NoiseTracker, Power, check_range, frame_count, silence, smoothing
-from .mmse_spp import MmseSpp
+from .imcra import Imcra
 
 Activity: TypeAlias = NDArray[np.bool_]
 """One decision per channel, ``(channels,)``."""
@@ -98,8 +102,8 @@ class EnergyVad(VoiceDetector):
     smoothing_s: float = 0.02
     memory_s: float = 2.0
     fall_db_per_s: float = 3.0
-    share: float = 0.25
-    least_db: float = 4.0
+    share: float = 0.3
+    least_db: float = 5.0
     most_db: float = 12.0
     hangover_s: float = 0.1
 
@@ -171,24 +175,27 @@ class LikelihoodVad(VoiceDetector):
         begin: ``a01``, probability that speech begins within 10 ms.
         end: ``a10``, probability that it ends within 10 ms.
         prior_s: time constant of the decision-directed a-priori SNR.
-        threshold: natural logarithm of the posterior ratio above which there is speech.
+        margin: mean log likelihood ratio that speaks neither for speech nor for noise.
+        weight: number of independent bins that one frame counts for.
         noise: tracker of the noise.
     """
 
     low_hz: float = 100.0
     high_hz: float = 4000.0
-    begin: float = 0.2
-    end: float = 0.1
-    prior_s: float = 0.396
-    threshold: float = 0.0
-    noise: NoiseTracker = field(default_factory=MmseSpp)
+    begin: float = 0.02
+    end: float = 0.05
+    prior_s: float = 0.1
+    margin: float = 0.2
+    weight: float = 5.0
+    noise: NoiseTracker = field(default_factory=Imcra)
 
     def __post_init__(self) -> None:
         check_range(self, 0.0, 96_000.0, low_hz=self.low_hz)
         check_range(self, self.low_hz, 96_000.0, high_hz=self.high_hz)
         check_range(self, 1e-4, 0.5, begin=self.begin, end=self.end)
         check_range(self, 0.0, 10.0, prior_s=self.prior_s)
-        check_range(self, -20.0, 20.0, threshold=self.threshold)
+        check_range(self, 0.0, 10.0, margin=self.margin)
+        check_range(self, 0.1, 100.0, weight=self.weight)
         if not isinstance(self.noise, NoiseTracker):
             raise ParameterError(f"noise = {self.noise!r}; give a noise tracker")
 
@@ -203,7 +210,7 @@ class LikelihoodVad(VoiceDetector):
             "band": (low, stop),
             "silence": silence(frames),
             "clean": np.zeros((channels, stop - low), np.float32),
-            "weight": snr.decision_weight(frames, self.prior_s),
+            "past": snr.decision_weight(frames, self.prior_s),
             "a01": self.begin * moved / both,
             "a10": self.end * moved / both,
             "odds": np.full(channels, -30.0),  # natural logarithm of the posterior ratio
@@ -216,15 +223,16 @@ class LikelihoodVad(VoiceDetector):
         noise = self.noise.step(power, s["noise"])
         part = power[:, low:stop]
         gamma = snr.posterior(part, noise[:, low:stop])
-        xi = snr.decision_directed(gamma, s["clean"], s["weight"])
+        xi = snr.decision_directed(gamma, s["clean"], s["past"])
         gain = snr.wiener(xi)
         ratio = np.mean(gamma * gain - np.log1p(xi), axis=1, dtype=np.float64)
+        ratio = self.weight * (ratio - self.margin)
         snr.clean_ratio(gamma, gain, s["clean"])
         a01, a10 = s["a01"], s["a10"]
         before = np.exp(np.clip(s["odds"], -30.0, 30.0))
         odds = np.log((a01 + (1.0 - a01) * before) / (1.0 - a01 + a10 * before)) + ratio
         s["odds"] = np.where(part.max(axis=1) > s["silence"], odds, -30.0)
-        return np.asarray(s["odds"] > self.threshold)
+        return np.asarray(s["odds"] > 0.0)
 
 
 def segments(
