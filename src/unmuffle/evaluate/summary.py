@@ -78,11 +78,11 @@ def _order(value: Any) -> tuple[int, float, str]:
 
 
 def to_markdown(lines: Sequence[Line], *, intervals: bool = True) -> str:
-    """A table for a README: ``2.06 ± 0.12`` with half the interval's width, the best method of a split in
-    bold.
+    """A table for a README: ``2.06 ± 0.12`` with half the interval's width, the best of a split in bold.
 
-    >>> print(to_markdown([{"method": "a", "files": 3, "errors": 0, "snr": 5.0, "snr_count": 3}],
-    intervals=False)) | method | files | errors | snr (dB) ↑ |
+    >>> line = {"method": "a", "files": 3, "errors": 0, "snr": 5.0, "snr_count": 3}
+    >>> print(to_markdown([line], intervals=False))
+    | method | files | errors | snr (dB) ↑ |
     |---|---:|---:|---:|
     | a | 3 | 0 | 5.00 |
     """
