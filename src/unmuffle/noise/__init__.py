@@ -16,9 +16,10 @@
 :mod:`.bins`         smoothing over bins
 ===================  ==========================================================================
 
-Which tracker? ``mmse-spp`` follows changing noise within a second and costs least. ``minimum`` is
-hardest to fool by long speech, and slowest. ``mcra`` and ``imcra`` lie between. ``profile`` is for
-steady noise with a stretch that holds nothing else.
+Which tracker? ``mmse-spp`` follows a change of the noise within half a second and costs least, but
+lets some speech in. ``minimum`` is the hardest to fool by speech, and needs 1.7 s for a rise;
+``imcra`` (2.3 s) is as hard to fool, ``mcra`` (2.2 s) a little less. ``vad`` learns in pauses only.
+``profile`` is for steady noise with a stretch that holds nothing else.
 
 >>> from unmuffle.signal.stft import StftSpec
 >>> frames = StftSpec().at(16000)
