@@ -49,31 +49,124 @@ class Entry:
 
 REGISTRY: dict[str, Entry] = {
     "identity": Entry(".compose:Identity", "gives the input back unchanged", "basic", clean_db=100.0),
+    "classic": Entry(
+        ".spectral.classic:Classic",
+        "the best untrained setting: cepstral SNR, super-Gaussian",
+        "spectral",
+        gain_db=3.0,
+        clean_db=7.5,
+        noise_db=7.0,
+    ),
     "spectral-subtraction": Entry(
-        ".spectral.subtraction:SpectralSubtraction", "subtracts the noise spectrum (Boll, Berouti)", "spectral"
+        ".spectral.subtraction:SpectralSubtraction",
+        "subtracts the noise spectrum (Boll, Berouti)",
+        "spectral",
+        gain_db=3.5,
+        clean_db=11.0,
+        noise_db=7.0,
     ),
     "multiband": Entry(
-        ".spectral.multiband:Multiband", "subtracts band by band (Kamath & Loizou)", "spectral"
+        ".spectral.multiband:Multiband",
+        "subtracts band by band (Kamath & Loizou)",
+        "spectral",
+        gain_db=3.3,
+        clean_db=10.0,
+        noise_db=8.5,
     ),
-    "wiener": Entry(".spectral.wiener:Wiener", "Wiener filter from the a-priori SNR", "spectral"),
+    "wiener": Entry(
+        ".spectral.wiener:Wiener",
+        "Wiener filter from the a-priori SNR",
+        "spectral",
+        gain_db=3.1,
+        clean_db=10.0,
+        noise_db=9.5,
+    ),
     "wiener-gamma": Entry(
-        ".spectral.wiener:WienerGamma", "Wiener filter from the a-posteriori SNR", "spectral"
+        ".spectral.wiener:WienerGamma",
+        "Wiener filter from the a-posteriori SNR",
+        "spectral",
+        gain_db=3.9,
+        clean_db=12.5,
+        noise_db=5.0,
     ),
     "parametric-wiener": Entry(
-        ".spectral.wiener:ParametricWiener", "Wiener filter with strength and exponent", "spectral"
+        ".spectral.wiener:ParametricWiener",
+        "Wiener filter with strength and exponent",
+        "spectral",
+        gain_db=4.2,
+        clean_db=13.5,
+        noise_db=5.5,
     ),
     "mmse-stsa": Entry(
-        ".spectral.mmse_stsa:MmseStsa", "amplitude estimator (Ephraim & Malah 1984)", "spectral"
+        ".spectral.mmse_stsa:MmseStsa",
+        "amplitude estimator (Ephraim & Malah 1984)",
+        "spectral",
+        gain_db=3.5,
+        clean_db=11.5,
+        noise_db=8.0,
     ),
     "log-mmse": Entry(
-        ".spectral.log_mmse:LogMmse", "log-amplitude estimator (Ephraim & Malah 1985)", "spectral"
+        ".spectral.log_mmse:LogMmse",
+        "log-amplitude estimator (Ephraim & Malah 1985)",
+        "spectral",
+        gain_db=3.3,
+        clean_db=10.5,
+        noise_db=9.0,
     ),
     "omlsa": Entry(
-        ".spectral.omlsa:Omlsa", "log-amplitude with speech presence (Cohen)", "spectral"
+        ".spectral.omlsa:Omlsa",
+        "log-amplitude with speech presence (Cohen)",
+        "spectral",
+        gain_db=3.1,
+        clean_db=10.0,
+        noise_db=11.0,
     ),
     "mosie": Entry(
-        ".spectral.mosie:Mosie", "amplitude estimator with a super-Gaussian prior", "spectral"
+        ".spectral.mosie:Mosie",
+        "amplitude estimator with a super-Gaussian prior",
+        "spectral",
+        gain_db=3.6,
+        clean_db=10.5,
+        noise_db=9.0,
     ),
+    "declip": Entry(
+        ".repair.declip:Declip",
+        "rebuilds clipped tops by sparsity (A-SPADE)",
+        "repair",
+        gain_db=10.0,
+        clean_db=100.0,
+    ),
+    "declick": Entry(
+        ".repair.declick:Declick",
+        "finds clicks by prediction and interpolates them",
+        "repair",
+        gain_db=9.0,
+        clean_db=45.0,
+    ),
+    "dehum": Entry(
+        ".repair.dehum:Dehum", "finds, follows and subtracts mains hum", "repair", gain_db=10.0, clean_db=35.0
+    ),
+    "dewind": Entry(
+        ".repair.dewind:Dewind",
+        "high-pass that follows wind and rumble",
+        "repair",
+        gain_db=15.0,
+        clean_db=25.0,
+    ),
+    "low-cut": Entry(
+        ".repair.low_cut:LowCut", "Butterworth high-pass without latency", "repair", gain_db=6.0, clean_db=8.0
+    ),
+    "limiter": Entry(
+        ".repair.limiter:Limiter", "look-ahead true-peak limiter", "repair", clean_db=20.0, scales=False
+    ),
+    "loudness": Entry(
+        ".repair.normalise:Loudness",
+        "EBU R 128 normalisation of a file",
+        "repair",
+        causal=False,
+        scales=False,
+    ),
+    "agc": Entry(".repair.agc:Agc", "slow, speech-gated automatic gain", "repair", scales=False),
 }
 
 DEFAULT = "log-mmse"
