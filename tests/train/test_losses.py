@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
@@ -74,6 +76,18 @@ def test_waveform_losses(rng: np.random.Generator) -> None:
     assert float(losses.si_sdr(7 * e, t)) == pytest.approx(float(losses.si_sdr(e, t)), abs=1e-6)
 
 
+def test_plain_mse(rng: np.random.Generator) -> None:
+    a, b = spectra(rng)
+    expected = np.mean((np.abs(a) - np.abs(b)) ** 2)
+    assert float(losses.spectrum_mse(real(a), real(b))) == pytest.approx(expected, rel=1e-6)
+    assert float(losses.mask_mse(real(a), real(b))) == pytest.approx(np.mean(np.abs(a - b) ** 2))
+    gains = torch.from_numpy(np.abs(a)), torch.from_numpy(np.abs(b))
+    assert float(losses.mask_mse(*gains)) == pytest.approx(expected, rel=1e-9)
+    x = real(a).clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda v: losses.spectrum_mse(v, real(b)), x)
+    assert torch.autograd.gradcheck(lambda v: losses.mask_mse(v, real(b)), x)
+
+
 def test_silent_targets_do_not_count_in_si_sdr(rng: np.random.Generator) -> None:
     t = torch.from_numpy(rng.standard_normal((2, 500)))
     e = t + 0.1
@@ -134,16 +148,26 @@ def test_combined_does_not_know_the_level(rng: np.random.Generator) -> None:
 
 def test_combined_is_the_sum_of_its_parts(rng: np.random.Generator) -> None:
     stft = Stft(StftSpec().at(16000))
-    clean, noise = (torch.from_numpy(rng.standard_normal((2, 4000)).astype(np.float32)) for _ in range(2))
+    clean, noise = (torch.from_numpy(rng.standard_normal((2, 8000)).astype(np.float32)) for _ in range(2))
     args = (clean + noise, clean, clean + noise, torch.full((2,), 6000.0))
 
     def value(**weights: float) -> float:
-        zero = {"spectrum": 0.0, "over_suppression": 0.0, "multi_resolution": 0.0, "l1": 0.0, "si_sdr": 0.0}
+        zero = {"spectrum": 0.0, "over_suppression": 0.0, "multi_resolution": 0.0, "l1": 0.0}
         return float(losses.Combined(stft, losses.LossWeights(**{**zero, **weights}))(*args))
 
-    total = value(spectrum=1.0, multi_resolution=0.5, l1=0.2, si_sdr=0.01)
-    parts = value(spectrum=1.0) + 0.5 * value(multi_resolution=1.0) + 0.2 * value(l1=1.0) + 0.01 * value(si_sdr=1.0)
-    assert total == pytest.approx(parts, rel=1e-5)
+    weights = {
+        "spectrum": 1.0,
+        "over_suppression": 0.3,
+        "multi_resolution": 0.5,
+        "l1": 0.2,
+        "si_sdr": 0.01,
+        "spectrum_mse": 0.1,
+        "stoi": 0.4,
+        "disturbance": 0.6,
+    }
+    assert set(weights) == {f.name for f in fields(losses.LossWeights)}
+    parts = sum(w * value(**{name: 1.0}) for name, w in weights.items())
+    assert value(**weights) == pytest.approx(parts, rel=1e-4)
 
 
 def test_bad_weights() -> None:

@@ -12,8 +12,10 @@ from what the recording does not say.
                             is worse than noise that was left (Eskimez et al. 2021)
 :func:`multi_resolution`    `compressed` over several STFTs of the waveforms: what a spectrum
                             promises must survive resynthesis
+:func:`spectrum_mse`        MSE of magnitudes; :func:`mask_mse` that of masks against ideal ones
 :func:`l1`                  mean absolute error of the waveforms
 :func:`si_sdr`              minus the scale-invariant SDR in dB (Le Roux et al. 2019)
+:mod:`.perceptual`          STOI and a PESQ-like disturbance with gradients
 :class:`Combined`           a weighted sum, after each clip was brought to the same level
 ==========================  ====================================================================
 """
@@ -27,7 +29,8 @@ from torch import Tensor, nn
 
 from ..errors import ParameterError
 from ..signal.stft import StftSpec
-from .stft import Stft
+from .perceptual import Disturbance, Stoi
+from .stft import Stft, magnitude
 
 COMPRESSION = 0.3
 _EPS = 1e-4
@@ -94,6 +97,17 @@ def over_suppression(
     )
 
 
+def spectrum_mse(estimate: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """MSE of magnitudes."""
+    return _mean((magnitude(estimate) - magnitude(target)).square(), weight)
+
+
+def mask_mse(estimate: Tensor, ideal: Tensor, weight: Tensor | None = None) -> Tensor:
+    """MSE of masks: real ones ``(batch, frames, bins)``, complex ones with a last axis of 2."""
+    error = (estimate - ideal).square()
+    return _mean(error if error.dim() == 3 else error.sum(-1), weight)
+
+
 def l1(estimate: Tensor, target: Tensor) -> Tensor:
     """Mean absolute error of waveforms."""
     return (estimate - target).abs().mean()
@@ -151,6 +165,9 @@ class LossWeights:
     multi_resolution: float = 0.5
     l1: float = 0.1
     si_sdr: float = 0.0
+    spectrum_mse: float = 0.0
+    stoi: float = 0.0
+    disturbance: float = 0.0
 
     def __post_init__(self) -> None:
         values = [getattr(self, f.name) for f in fields(self)]
@@ -172,7 +189,10 @@ class Combined(nn.Module):
         super().__init__()
         self.stft = stft
         self.weights = weights or LossWeights()
-        self.multi = MultiResolution(stft.frames.sample_rate)
+        rate = stft.frames.sample_rate
+        self.multi = MultiResolution(rate)
+        self.stoi = Stoi(rate) if self.weights.stoi else None
+        self.disturbance = Disturbance(rate) if self.weights.disturbance else None
 
     def forward(self, estimate: Tensor, target: Tensor, noisy: Tensor, band_hz: Tensor) -> Tensor:
         """Loss of waveforms; ``noisy`` only sets the scale."""
@@ -181,16 +201,23 @@ class Combined(nn.Module):
         gain = 1.0 / (rms + 1e-6)
         estimate, target = estimate * gain, target * gain
         total = estimate.new_zeros(())
-        if w.spectrum:
+        if w.spectrum or w.over_suppression or w.spectrum_mse:
             weight = band_weight(self.stft, band_hz)
-            over = w.over_suppression / w.spectrum
-            total = total + w.spectrum * compressed(
-                self.stft(estimate), self.stft(target), weight, over=over
-            )
+            s, t = self.stft(estimate), self.stft(target)
+            if w.spectrum:
+                total = total + w.spectrum * compressed(s, t, weight, over=w.over_suppression / w.spectrum)
+            elif w.over_suppression:
+                total = total + w.over_suppression * over_suppression(s, t, weight)
+            if w.spectrum_mse:
+                total = total + w.spectrum_mse * spectrum_mse(s, t, weight)
         if w.multi_resolution:
             total = total + w.multi_resolution * self.multi(estimate, target, band_hz)
         if w.l1:
             total = total + w.l1 * l1(estimate, target)
         if w.si_sdr:
             total = total + w.si_sdr * si_sdr(estimate, target)
+        if self.stoi is not None:
+            total = total + w.stoi * self.stoi(estimate, target)
+        if self.disturbance is not None:
+            total = total + w.disturbance * self.disturbance(estimate, target)
         return total
