@@ -3,7 +3,8 @@
 From ``n`` scores, draw ``n`` with replacement, take the mean; repeat 2000 times; the interval holds the
 middle 95 % of those means (Efron, "Bootstrap methods: another look at the jackknife", Ann. Statist. 7(1),
 1979). No normal distribution is assumed, which suits bounded and skewed scores. The percentile form is
-slightly narrow for few files: by about 10 % at n = 10. It is the spread over *files*: which files were
+slightly narrow for few files: by about 18 % at n = 10
+(no Student correction, and the sample's own spread). It is the spread over *files*: which files were
 chosen, not how well a metric measures. Seeded: the same scores give the same interval.
 """
 

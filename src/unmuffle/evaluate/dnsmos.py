@@ -5,7 +5,7 @@
 * P.808 (``p808`` of the same answer): one overall score, 1 to 5 (ITU-T P.808). Reddy, Gopal & Cutler,
   "DNSMOS", ICASSP 2021.
 
-The weights are the ONNX files inside the PyPI package ``speechmos`` (0.0.1.1, Microsoft, 7 MB, MIT); only the
+The weights are the ONNX files inside the PyPI package ``speechmos`` (0.0.1.1, Microsoft); only the
 files are used. The package's own code needs librosa, requests, tqdm and pandas; here the features are
 computed in numpy and agree with it (tests hold its numbers). Nothing is downloaded.
 

@@ -13,8 +13,8 @@ spectral subtraction with over-subtraction ``b`` (in units of the mean noise pow
 e^b``, so the score is exactly ``b``.
 
 Uemura, Takahashi, Saruwatari, Shikano & Kondo, "Automatic optimization scheme of spectral subtraction
-based on musical noise assessment via higher-order statistics", IWAENC 2008. 0: as natural as the input;
-about 0.1 is inaudible, above 1 clearly musical; negative: smoother than the input. Frames of 32 ms with 8
+based on musical noise assessment via higher-order statistics", IWAENC 2008. 0: as natural as the
+input; positive: more tonal; negative: smoother. Frames of 32 ms with 8
 ms hop.
 
 Limits: noise that itself fluctuates (babble, clicks) starts from a high kurtosis and any gain that follows

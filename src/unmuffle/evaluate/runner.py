@@ -3,15 +3,12 @@
 What happens to one pair
     1. The files are read; channels stay for the enhancer.
     2. The enhancer, any picklable ``f(samples, sample_rate) -> samples``, makes the output from the noisy
-    file;
-       without one the ``enhanced`` file is the output, or else the noisy file itself (the baseline).
-    3. Output and noisy file are brought to the reference's rate, or all of them to ``score_rate``. To
-    compare with tables
-       made at 16 kHz use ``score_rate=16000``: SNR, SI-SDR and LSD depend on it.
+       file; without one the ``enhanced`` file is the output, or else the noisy file itself (the baseline).
+    3. Output and noisy file are brought to the reference's rate, or all of them to ``score_rate``. To compare
+       with tables made at 16 kHz use ``score_rate=16000``: SNR, SI-SDR and LSD depend on it.
     4. Channels are averaged; the delay of the output against the reference is found (at most
-    ``max_delay_s``) and
-       removed, and everything is cut to the common stretch. The delay is reported: a method that claims to be
-       aligned should show 0.
+       ``max_delay_s``) and removed, and everything is cut to the common stretch. The delay is reported: a
+       method that claims to be aligned should show 0.
     5. The metrics answer. One that cannot (silence, no pauses, too short) gives NaN and its reason.
 
 What a run promises

@@ -16,9 +16,9 @@ Trade-offs and limits
     * Whole samples only. A true delay of a fraction of a sample is rounded to the nearest one.
     * The bound matters: a periodic signal (a hum, one vowel) repeats its peak every period. Keep
       ``max_delay`` as small as the system under test allows.
-    * Signals longer than ``_LONGEST`` seconds' worth of samples are judged on the stretch of the reference
+    * Signals longer than ``_LONGEST`` samples (65 s at 16 kHz) are judged on the stretch of the reference
       with the most energy, so memory stays bounded; a delay that drifts within the file is not followed.
-    * The confidence is the peak over the root mean square of ``R`` within the bound. White noise against
+    * The confidence is the peak over the root mean square of ``R`` over all lags. White noise against
       white noise gives about 3 to 5 (the largest of many normal values); below ``MIN_CONFIDENCE`` the pair
       shows no common signal and `align` leaves it where it is.
 """
@@ -69,8 +69,7 @@ def find_delay(reference: ArrayLike, other: ArrayLike, max_delay: int) -> tuple[
         max_delay: largest delay looked for, in samples, either way; 0 or more.
 
     Returns:
-        ``(delay, confidence)``. Confidence is the peak of the weighted correlation over its root mean square
-        within the bound; above about 6 the delay is real, and ``(0, 0.0)`` means that a signal is empty or
+        ``(delay, confidence)``. Confidence is the peak of the weighted correlation over its root mean square; above about 6 the delay is real, and ``(0, 0.0)`` means that a signal is empty or
         silent.
     """
     if max_delay < 0:
