@@ -9,7 +9,8 @@ ITU's 2018 Corrigendum 2 is not in it. Other rates are resampled to 16 kHz by so
 below 16 kHz is an error, since the missing band would be scored as a fault.
 
 Limits: PESQ was made for telephone speech of 8 to 20 s with steady faults. It does its own time alignment
-and level setting, so neither costs points. It was never validated for enhancement: read it beside a listening test. The C
+and level setting, so neither costs points. It was never
+validated for enhancement: read it beside a listening test. The C
 code has room for 50 utterances and writes past its end when there are more (a minute of short words is
 enough to stop the process); an utterance and its pause last 0.4 s at least, so files longer than 20 s are
 scored in equal parts of at most 20 s and the mean is returned. Parts without speech are left out.

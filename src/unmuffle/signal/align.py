@@ -69,7 +69,8 @@ def find_delay(reference: ArrayLike, other: ArrayLike, max_delay: int) -> tuple[
         max_delay: largest delay looked for, in samples, either way; 0 or more.
 
     Returns:
-        ``(delay, confidence)``. Confidence is the peak of the weighted correlation over its root mean square; above about 6 the delay is real, and ``(0, 0.0)`` means that a signal is empty or
+        ``(delay, confidence)``. Confidence is the peak of the weighted correlation over its root mean
+        square; above about 6 the delay is real, and ``(0, 0.0)`` means that a signal is empty or
         silent.
     """
     if max_delay < 0:
