@@ -2,6 +2,7 @@
 
     python bench/spectral_tune.py make   DATA MIX             # mixtures from DATA/{speech,noise}/train
     python bench/spectral_tune.py score  MIX METHOD [key=value ...]
+    python bench/spectral_tune.py table  MIX [METHOD ...]       # all spectral methods as they come
     python bench/spectral_tune.py search MIX METHOD [--seconds 600] [--log FILE] key=a,b,c ...
 
 ``make`` writes 60 pairs of about 5 s at 16 kHz with SNRs of -5, 0, 5, 10 and 15 dB over active speech,
@@ -138,9 +139,19 @@ def summary(pairs: Set, table: np.ndarray) -> dict:
 
 def line(s: dict) -> str:
     gains = " ".join(f"{g:+.2f}" for g in s["sisdr_gain"].values())
-    return (
-        f"{s['objective']:.4f}  PESQ {s['pesq']:.3f} ESTOI {s['estoi']:.3f} SI-SDR {s['sisdr']:.2f} [{gains}]"
-    )
+    return f"{s['objective']:.4f}  PESQ {s['pesq']:.3f} ESTOI {s['estoi']:.3f} SI-SDR {s['sisdr']:.2f} [{gains}]"
+
+
+def table(pairs: Set, methods: list[str]) -> None:
+    """Print a Markdown table: means of all, then PESQ / ESTOI / gain in SI-SDR for each SNR."""
+    snrs = sorted(set(int(s) for s in pairs.snr))
+    print("| method | PESQ-WB | ESTOI | SI-SDR | " + " | ".join(f"{s} dB" for s in snrs) + " |")
+    print("|" + "---|" * (4 + len(snrs)))
+    for method in ["noisy", *methods]:
+        outputs = pairs.noisy if method == "noisy" else enhance_all(pairs, method, {})
+        s = summary(pairs, pairs.scores(outputs))
+        cells = [f"{s['bins'][b][0]:.2f} / {s['bins'][b][1]:.2f} / {s['sisdr_gain'][b]:+.1f}" for b in snrs]
+        print(f"| {method} | {s['pesq']:.3f} | {s['estoi']:.3f} | {s['sisdr']:.2f} | {' | '.join(cells)} |", flush=True)
 
 
 def parse(method: str, assignments: list[str]) -> dict:
@@ -186,7 +197,7 @@ def search(
 
 def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("command", choices=("make", "score", "search"))
+    ap.add_argument("command", choices=("make", "score", "table", "search"))
     ap.add_argument("paths", nargs="+", help="make: DATA MIX; else: MIX METHOD key=value ...")
     ap.add_argument("--seconds", type=float, default=600.0)
     ap.add_argument("--every", type=int, default=1, help="use every n-th pair")
@@ -195,6 +206,12 @@ def main() -> None:
     args = ap.parse_args()
     if args.command == "make":
         make(Path(args.paths[0]), Path(args.paths[1]))
+        return
+    if args.command == "table":
+        from unmuffle.enhancers.registry import REGISTRY
+
+        methods = args.paths[1:] or [n for n, e in REGISTRY.items() if e.family == "spectral"]
+        table(Set(Path(args.paths[0]), args.every), methods)
         return
     mix, method, *rest = args.paths
     if args.command == "score":
@@ -207,8 +224,7 @@ def main() -> None:
         print(line(s))
         for snr, row in s["bins"].items():
             print(
-                f"  {snr:3d} dB: PESQ {row[0]:.3f} ESTOI {row[1]:.3f} SI-SDR {row[2]:.2f} "
-                f"({s['sisdr_gain'][snr]:+.2f})"
+                f"  {snr:3d} dB: PESQ {row[0]:.3f} ESTOI {row[1]:.3f} SI-SDR {row[2]:.2f} ({s['sisdr_gain'][snr]:+.2f})"
             )
         return
     grid: dict[str, list] = {}

@@ -9,9 +9,7 @@ import pytest
 from unmuffle.enhancers.spectral import log_mmse, mmse_stsa
 from unmuffle.enhancers.spectral.mosie import LARGE, correction, mosie_gain
 
-XI, GAMMA = (
-    g.astype(np.float32) for g in np.meshgrid(np.geomspace(1e-6, 1e6, 121), np.geomspace(1e-6, 1e6, 121))
-)
+XI, GAMMA = (g.astype(np.float32) for g in np.meshgrid(np.geomspace(1e-6, 1e6, 121), np.geomspace(1e-6, 1e6, 121)))
 
 
 def test_corner_mmse_stsa():

@@ -18,9 +18,7 @@ def test_gain_ends(level):
     shape = (40, frames.bins)
     xi = np.full(shape, 100.0 if level == "speech" else 1e-3, np.float32)
     gamma = np.full(shape, 101.0 if level == "speech" else 1.0, np.float32)
-    gain = method.suppress(
-        Scene(gamma, np.ones(shape, np.float32), gamma, xi, None), frames, method.begin(frames)
-    )
+    gain = method.suppress(Scene(gamma, np.ones(shape, np.float32), gamma, xi, None), frames, method.begin(frames))
     if level == "speech":
         np.testing.assert_allclose(gain, log_mmse_gain(xi, gamma), rtol=1e-3)
     else:

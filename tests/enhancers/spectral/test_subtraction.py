@@ -39,9 +39,7 @@ def test_extremes_are_finite():
         assert gain[-1] == pytest.approx(1.0, abs=5e-3)
 
 
-@pytest.mark.parametrize(
-    ("db", "alpha"), [(-20, 4.75), (-5, 4.75), (0, 4.0), (10, 2.5), (20, 1.0), (40, 1.0)]
-)
+@pytest.mark.parametrize(("db", "alpha"), [(-20, 4.75), (-5, 4.75), (0, 4.0), (10, 2.5), (20, 1.0), (40, 1.0)])
 def test_berouti(db, alpha):
     assert berouti_alpha(f32(10 ** (db / 10)))[0] == pytest.approx(alpha, abs=1e-5)
 

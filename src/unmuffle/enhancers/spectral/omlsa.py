@@ -12,6 +12,9 @@ The a-priori probability of absence ``q`` comes from the SNR around the bin, see
 Where the speech is judged absent the gain is constant, so the residual noise has no musical tones,
 and the floor may be lower than with other methods. Weak speech sounds are lost if the judgement is wrong.
 
+Cohen's companion for the noise is ``noise = "imcra"``; the default here is the quicker ``mmse-spp``,
+which follows moving noise better.
+
 I. Cohen, B. Berdugo, "Speech enhancement for non-stationary noise environments", Signal Process. 81,
 2001; I. Cohen, "Optimal speech enhancement under signal presence uncertainty using log-spectral
 amplitude estimator", IEEE Signal Process. Lett. 9(4), 2002.
@@ -38,11 +41,6 @@ class Omlsa(SpectralSuppressor):
     """OM-LSA: log-spectral amplitude, weighted by the probability that speech is present."""
 
     name: ClassVar[str] = "omlsa"
-    noise: str = param(
-        "imcra",
-        "how the noise is tracked",
-        choices=("mmse-spp", "minimum", "mcra", "imcra", "vad", "profile"),
-    )
     floor_db: float = param(-18.0, "smallest gain", low=-80.0, high=0.0)
     absence_max: float = param(0.95, "largest a-priori probability of absence", low=0.0, high=0.999)
 

@@ -74,11 +74,11 @@ class SpectralSuppressor(Enhancer):
 
     window_ms: float = param(32.0, "length of the analysis window", low=4.0, high=128.0)
     hop_ms: float = param(16.0, "step from frame to frame; divides window_ms", low=1.0, high=64.0)
-    window: str = param("sqrt-hann", "shape of the windows (hann wants 75 % overlap)", choices=WINDOWS)
+    window: str = param("sqrt-hann", "shape of the windows (hann wants 67 % overlap or more)", choices=WINDOWS)
     noise: str = param("mmse-spp", "how the noise is tracked", choices=TRACKED)
     over_db: float = param(0.0, "over-estimation of the noise", low=-10.0, high=20.0)
     snr: str = param("dd", "how the a-priori SNR is estimated", choices=ESTIMATORS)
-    dd_ms: float = param(790.0, "memory of the decision-directed SNR estimate", low=1.0, high=10_000.0)
+    dd_ms: float = param(396.0, "memory of the decision-directed SNR estimate", low=1.0, high=10_000.0)
     xi_min_db: float = param(-25.0, "smallest a-priori SNR", low=-60.0, high=0.0)
     smoothing: str = param("none", "how the gains are smoothed", choices=SMOOTHERS)
     floor_db: float = param(-15.0, "smallest gain", low=-80.0, high=0.0)
@@ -140,9 +140,7 @@ class _SuppressorKernel(SpectralKernel):
         self.over = scalar(10.0 ** (method.over_db / 10.0)) if method.over_db else None
         self.estimator: Estimator | None = None
         if method.uses_xi:
-            self.estimator = estimator(
-                method.snr, frames, method.gain, dd_ms=method.dd_ms, xi_min_db=method.xi_min_db
-            )
+            self.estimator = estimator(method.snr, frames, method.gain, dd_ms=method.dd_ms, xi_min_db=method.xi_min_db)
         self.smoother: Smoother | None = smoother(method.smoothing, frames)
         self.floor = scalar(amplitude(method.floor_db))
         self.one = scalar(1.0)
