@@ -98,7 +98,8 @@ def evaluate(
                 progress=lambda done, total, row, update=update: update(float(done), float(total)),  # type: ignore[misc]
             )
     rows = _binned(rows)
-    tags = [tag.strip() for tag in by.split(",") if tag.strip()]
+    # the tag is called snr_db, since snr is a metric
+    tags = [{"snr": "snr_db"}.get(tag.strip(), tag.strip()) for tag in by.split(",") if tag.strip()]
     lines = _summary(rows, [tag for tag in tags if any(tag in row.tags for row in rows)])
     if output is not None:
         write_csv(Path(output) / "scores.csv", rows)
@@ -150,14 +151,14 @@ def _make_folder(name: str) -> None:
 
 def _binned(rows: list[Row]) -> list[Row]:
     """Round the SNR tag to bins when there are too many different ones to tabulate."""
-    values = {row.tags["snr"] for row in rows if isinstance(row.tags.get("snr"), (int, float))}
+    values = {row.tags["snr_db"] for row in rows if isinstance(row.tags.get("snr_db"), (int, float))}
     if len(values) <= 8:
         return rows
     out = []
     for row in rows:
-        snr = row.tags.get("snr")
+        snr = row.tags.get("snr_db")
         if isinstance(snr, (int, float)):
-            row = replace(row, tags={**row.tags, "snr": SNR_BIN_DB * round(snr / SNR_BIN_DB)})
+            row = replace(row, tags={**row.tags, "snr_db": SNR_BIN_DB * round(snr / SNR_BIN_DB)})
         out.append(row)
     return out
 

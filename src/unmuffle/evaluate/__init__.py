@@ -16,9 +16,9 @@ module                   what                                                   
 ``snr``                  SNR and its gain over the noisy file                          yes
 ``si_sdr``               SI-SDR (SI-SNR) and its gain                                  yes
 ``seg_snr``              segmental SNR, plain and frequency-weighted                   yes
-``pesq``                 PESQ wide band (P.862.2) and narrow band                      yes        metrics
+``pesq``                 PESQ wide band (P.862.2) and narrow band                      yes        pesq
 ``stoi``                 STOI and extended STOI                                        yes        metrics
-``composite``            CSIG, CBAK, COVL of Hu & Loizou                               yes        metrics
+``composite``            CSIG, CBAK, COVL of Hu & Loizou                               yes        pesq
 ``llr``, ``wss``         what the composites are made of                               yes
 ``lsd``                  log-spectral distance                                         yes
 ``spectral_distortion``  distance of the all-pole envelopes                            yes

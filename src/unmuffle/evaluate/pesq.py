@@ -37,7 +37,7 @@ def _package() -> Any:
     try:
         import pesq
     except ImportError as error:
-        raise MissingExtraError("PESQ", "metrics") from error
+        raise MissingExtraError("PESQ", "pesq") from error
     return pesq
 
 

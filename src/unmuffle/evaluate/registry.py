@@ -3,7 +3,7 @@
 >>> METRICS["si_sdr"].unit, METRICS["si_sdr"].needs
 ('dB', ('reference', 'degraded'))
 >>> METRICS["pesq_wb"].extra
-'metrics'
+'pesq'
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ _MOS = (1.0, 5.0)
 METRICS: Mapping[str, Metric] = {
     m.name: m
     for m in (
-        Metric("pesq_wb", _pesq.pesq_wb, _PAIR, "MOS-LQO", True, (1.0, 4.65), "metrics", decimals=3),
-        Metric("pesq_nb", _pesq.pesq_nb, _PAIR, "MOS-LQO", True, (1.0, 4.56), "metrics", decimals=3),
+        Metric("pesq_wb", _pesq.pesq_wb, _PAIR, "MOS-LQO", True, (1.0, 4.65), "pesq", decimals=3),
+        Metric("pesq_nb", _pesq.pesq_nb, _PAIR, "MOS-LQO", True, (1.0, 4.56), "pesq", decimals=3),
         Metric("stoi", _stoi.stoi, _PAIR, "", True, (-1.0, 1.0), "metrics", decimals=3),
         Metric("estoi", _stoi.estoi, _PAIR, "", True, (-1.0, 1.0), "metrics", decimals=3),
         Metric("si_sdr", _si_sdr.si_sdr, _PAIR, "dB", True, _DB),
@@ -102,9 +102,9 @@ METRICS: Mapping[str, Metric] = {
         Metric("delta_snr", _snr.delta_snr, _ALL, "dB", True, (-300.0, 300.0)),
         Metric("seg_snr", _seg_snr.seg_snr, _PAIR, "dB", True, (-10.0, 35.0)),
         Metric("fwseg_snr", _seg_snr.fwseg_snr, _PAIR, "dB", True, (-10.0, 35.0)),
-        Metric("csig", _composite.composite, _PAIR, "MOS", True, _MOS, "metrics", "csig", decimals=3),
-        Metric("cbak", _composite.composite, _PAIR, "MOS", True, _MOS, "metrics", "cbak", decimals=3),
-        Metric("covl", _composite.composite, _PAIR, "MOS", True, _MOS, "metrics", "covl", decimals=3),
+        Metric("csig", _composite.composite, _PAIR, "MOS", True, _MOS, "pesq", "csig", decimals=3),
+        Metric("cbak", _composite.composite, _PAIR, "MOS", True, _MOS, "pesq", "cbak", decimals=3),
+        Metric("covl", _composite.composite, _PAIR, "MOS", True, _MOS, "pesq", "covl", decimals=3),
         Metric("llr", llr, _PAIR, "", False, (0.0, 2.0), decimals=3),
         Metric("wss", wss, _PAIR, "", False, (0.0, math.inf)),
         Metric("lsd", lsd, _PAIR, "dB", False, (0.0, math.inf)),

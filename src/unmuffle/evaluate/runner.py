@@ -56,7 +56,7 @@ Enhance = Callable[[NDArray[np.float32], int], NDArray[np.floating[Any]]]
 Samples = NDArray[np.floating[Any]]
 
 _FORMAT = 1  # raise when the meaning of a row changes: old rows are then computed anew
-_PACKAGES = {"metrics": ("pesq", "pystoi"), "dnsmos": ("speechmos", "onnxruntime")}
+_PACKAGES = {"metrics": ("pystoi",), "pesq": ("pesq",), "dnsmos": ("speechmos", "onnxruntime")}
 
 
 @dataclass(frozen=True)
