@@ -47,6 +47,8 @@ def run() -> None:
     as_json = "--json" in sys.argv[1:]
     try:
         code = app(standalone_mode=False)
+        if code == 130:  # how the command-line library answers Ctrl-C
+            code = _interrupted(as_json)
     except UnmuffleError as error:
         code = common.exit_code(error)
         _report(str(error), type(error).__name__, code, as_json)
@@ -68,7 +70,7 @@ def run() -> None:
 
 def _usage(error: Exception, as_json: bool) -> int:
     """Errors of the command-line library itself: wrong usage, or an orderly exit."""
-    if type(error).__name__ == "Abort" or getattr(error, "exit_code", 0) == 130:
+    if type(error).__name__ == "Abort":
         return _interrupted(as_json)
     if hasattr(error, "exit_code") and hasattr(error, "format_message"):
         if as_json:
