@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from typing import Any
 
 from unmuffle.errors import OutputError
+from unmuffle.io.feed import Feed
 from unmuffle.io.guard import LIBAV_ERROR
 from unmuffle.io.probe import is_cover, open_container
 
@@ -31,15 +31,16 @@ def add_template(out: Any, stream: Any) -> Any:
 
 
 class Carrier:
-    """The source of a video, opened a second time for everything but the replaced audio track."""
+    """Everything of a video but the replaced audio track, from the reader's own feed or a second one."""
 
-    def __init__(self, source: str, audio_index: int) -> None:
-        self._container = open_container(source)
-        self._audio_index = audio_index
+    def __init__(self, source: str, audio_index: int, shared: Feed | None) -> None:
+        self._pull = shared is None
+        self._feed = Feed(open_container(source), audio_index) if shared is None else shared
+        self._container = self._feed.container
         self._targets: dict[int, Any] = {}
         self._undated: dict[int, list[Any]] = {}
-        self._packets: Iterator[Any] | None = None
         self._next: Any = None
+        self._open = True
 
     @property
     def streams(self) -> list[Any]:
@@ -60,12 +61,17 @@ class Carrier:
                     f"{out.format.name} cannot hold the picture ({codec}): give the output the source's extension, "
                     "or .mkv"
                 ) from error
-            notes.append(f"{stream.type} stream {stream.index} ({codec}) was left out: {out.format.name} cannot hold it")
+            what = f"{stream.type} stream {stream.index} ({codec})"
+            notes.append(f"{what} was left out: {out.format.name} cannot hold it")
             return
         target.metadata.update(stream.metadata)
         with suppress(AttributeError, ValueError):
             target.disposition = int(stream.disposition)
         self._targets[stream.index] = target
+
+    def ready(self) -> None:
+        """All streams are announced: the feed keeps their packets from now on."""
+        self._feed.want(set(self._targets))
 
     def chapters_to(self, out: Any, notes: list[str]) -> None:
         """Copy the chapter marks."""
@@ -78,18 +84,19 @@ class Carrier:
 
     def pump(self, out: Any, until: Fraction | None) -> None:
         """Copy packets up to time ``until`` in seconds (None: all that are left)."""
-        if self._packets is None:
-            chosen = [stream for stream in self._container.streams if stream.index in self._targets]
-            self._packets = iter(self._container.demux(*chosen)) if chosen else iter(())
-            self._next = next(self._packets, None)
-        while self._next is not None:
-            packet = self._next
-            if packet.stream_index in self._targets and packet.size:
-                stamp = packet.dts if packet.dts is not None else packet.pts
-                if until is not None and stamp is not None and stamp * packet.time_base > until:
-                    return
-                self._pass(out, packet)
-            self._next = next(self._packets, None)
+        end = until is None
+        while True:
+            packet = self._next if self._next is not None else self._feed.carried(pull=self._pull or end)
+            if packet is None:
+                break
+            self._next = packet
+            stamp = packet.dts if packet.dts is not None else packet.pts
+            if until is not None and stamp is not None and stamp * packet.time_base > until:
+                return
+            self._next = None
+            self._pass(out, packet)
+        if not end:
+            return
         for index in list(self._undated):
             for packet in self._undated.pop(index):
                 packet.dts = packet.pts
@@ -114,8 +121,10 @@ class Carrier:
 
     def close(self) -> None:
         """Let go of the source."""
-        self._packets = self._next = None
-        self._container.close()
+        self._next = None
+        if self._open:
+            self._open = False
+            self._feed.release()
 
 
 def add_covers(out: Any, source: str) -> list[Any]:

@@ -70,8 +70,8 @@ LOSSLESS: Final = {"flac": 24, "alac": 24}
 # Readable, but not written: these have no way to state the encoder's delay, so sound would shift with each copy, or
 # there is no good encoder.
 _READ_ONLY: Final = frozenset(
-    {".3gp", ".ac3", ".amr", ".ape", ".dsf", ".dts", ".flv", ".mpg", ".mpeg", ".nist", ".sph", ".tta", ".voc", ".wmv", ".wv",
-     ".m2ts", ".mts", ".mxf", ".asf", ".mp2", ".wma", ".eac3", ".tak"}
+    {".3gp", ".ac3", ".amr", ".ape", ".dsf", ".dts", ".flv", ".mpg", ".mpeg", ".nist", ".sph", ".tta", ".voc", ".wmv",
+     ".wv", ".m2ts", ".mts", ".mxf", ".asf", ".mp2", ".wma", ".eac3", ".tak"}
 )  # fmt: skip
 
 

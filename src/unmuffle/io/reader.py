@@ -22,6 +22,7 @@ import numpy as np
 import soundfile
 
 from unmuffle.errors import MediaError, NotAudioError, ParameterError, TruncatedError
+from unmuffle.io.feed import Feed
 from unmuffle.io.guard import LIBAV_ERROR, for_sndfile, reading
 from unmuffle.io.info import MediaInfo
 from unmuffle.io.probe import DEMUXERS, _probe_sndfile, describe, open_container, probe, truncated
@@ -98,6 +99,13 @@ class MediaReader:
             self.frames_read += held
             yield np.concatenate(pending, axis=1)
 
+    def share_feed(self) -> Feed | None:
+        """The open container, for a writer that copies its other streams; None if it cannot be shared."""
+        source = self._source
+        if isinstance(source, _LibavSource) and self.info.path != "-" and not source.feed.started:
+            return source.feed.share()
+        return None
+
     def close(self) -> None:
         """Let go of the file; harmless when repeated."""
         self._source.close()
@@ -150,7 +158,7 @@ def open_reader(
                 return MediaReader(info, _WavSource(stream, header, name, allow_truncated, close=True))
         if _probe_sndfile(name) is not None:
             return MediaReader(info, _SndfileSource(name, info.frames, allow_truncated))
-        return MediaReader(info, _LibavSource(open_container(name), info, allow_truncated))
+        return MediaReader(info, _LibavSource(Feed(open_container(name), info.audio_index), info))
 
 
 def _open_raw(name: str, raw_format: str, sample_rate: int | None, channels: int) -> MediaReader:
@@ -202,7 +210,7 @@ def _open_stdin(allow_truncated: bool) -> MediaReader:
         if len(container.streams) > 1:
             container.close()
             raise NotAudioError("standard input holds a video or cover art: give the file by its name instead")
-        return MediaReader(replace(info, path=name), _LibavSource(container, info, allow_truncated))
+        return MediaReader(replace(info, path=name), _LibavSource(Feed(container, info.audio_index), info))
 
 
 class _Rewound(io.RawIOBase, BinaryIO):  # type: ignore[misc]  # RawIOBase is a BinaryIO in all but name
@@ -292,9 +300,9 @@ class _SndfileSource(_Source):
 class _LibavSource(_Source):
     """What libav decodes: priming and padding are dropped by it, holes are filled by us."""
 
-    def __init__(self, container: Any, info: MediaInfo, allow_truncated: bool) -> None:
-        self._container, self._info, self._allow_truncated = container, info, allow_truncated
-        self._stream = container.streams[info.audio_index]
+    def __init__(self, feed: Feed, info: MediaInfo) -> None:
+        self.feed, self._info, self._open = feed, info, True
+        self._stream = feed.container.streams[info.audio_index]
         self._packed: Any = None  # interleaves many channels, see MANY_PLANES
         self._same: Any = None  # resampler for frames that change rate or channels in the middle
 
@@ -303,10 +311,10 @@ class _LibavSource(_Source):
         expected: Fraction | None = None
         rate = self._info.sample_rate
         # MP4 says how long the last packet sounds; libav plays its padding too. One packet is held back to cut it.
-        trims = "mov" in self._container.format.name
+        trims = "mov" in self.feed.container.format.name
         held: list[Samples] = []
         surplus = 0
-        for packet in self._container.demux(self._stream):
+        for packet in self.feed.audio():
             try:
                 decoded = packet.decode()
             except LIBAV_ERROR:
@@ -363,7 +371,9 @@ class _LibavSource(_Source):
         yield frame_samples(frame)
 
     def close(self) -> None:
-        self._container.close()
+        if self._open:
+            self._open = False
+            self.feed.release()
 
 
 def _silence(channels: int, count: int) -> Iterator[Samples]:

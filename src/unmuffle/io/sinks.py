@@ -19,7 +19,9 @@ import soxr
 
 from unmuffle.errors import OutputError
 from unmuffle.io.carry import Carrier, add_covers, cover_text
+from unmuffle.io.feed import Feed
 from unmuffle.io.guard import LIBAV_ERROR, for_libav, for_sndfile
+from unmuffle.io.mp4 import FRAGMENT_OPTIONS
 from unmuffle.io.reader import DEFAULT_LAYOUTS, MANY_PLANES
 from unmuffle.io.samples import INTEGER_BITS, Samples, encode, to_integers
 from unmuffle.io.vorbis import rewrite_comments
@@ -78,12 +80,14 @@ class WavSink(Sink):
             stream.write(make(length))
 
     def write(self, block: Samples) -> None:
+        """Take the next block."""
         self._stream.write(encode(block, self._format))
         if not self._seekable:
             self._stream.flush()  # whoever listens at the other end of the pipe waits for it
         self._frames += block.shape[1]
 
     def finish(self) -> None:
+        """Write what is held back and close the file."""
         if self._header:
             data = len(encode(np.zeros((self._channels, 1), dtype=np.float32), self._format)) * self._frames
             # Behind samples of unstated length nothing can follow.
@@ -97,6 +101,7 @@ class WavSink(Sink):
             self._stream.close()
 
     def abandon(self) -> None:
+        """Close as it is."""
         if self._close:
             with suppress(OSError):
                 self._stream.close()
@@ -111,6 +116,7 @@ class ResamplingSink(Sink):
         self._taken = self._given = 0
 
     def write(self, block: Samples) -> None:
+        """Take the next block."""
         self._taken += block.shape[1]
         self._pass(self._soxr.resample_chunk(np.ascontiguousarray(block.T)))
 
@@ -120,6 +126,7 @@ class ResamplingSink(Sink):
             self._sink.write(np.ascontiguousarray(chunk.reshape(-1, self._channels).T))
 
     def finish(self) -> None:
+        """Write what is held back and close the file."""
         rest = self._soxr.resample_chunk(np.zeros((0, self._channels), dtype=np.float32), last=True)
         due = round(Fraction(self._taken * self._rates[1], self._rates[0])) - self._given
         rest = rest.reshape(-1, self._channels)[:due]
@@ -127,6 +134,7 @@ class ResamplingSink(Sink):
         self._sink.finish()
 
     def abandon(self) -> None:
+        """Close as it is."""
         self._sink.abandon()
 
 
@@ -158,6 +166,8 @@ class LibavSink(Sink):
         audio_index: int = 0,
         start_s: Fraction = Fraction(0),
         brand: str | None = None,
+        feed: Feed | None = None,
+        fragments: bool = False,
         notes: list[str],
     ) -> None:
         self._channels, self._bits, self._rate = channels, bits, sample_rate
@@ -176,6 +186,8 @@ class LibavSink(Sink):
         if muxer in ("mp4", "mov"):
             # Edit lists count in this unit: with milliseconds (the default) no track would end on the sample.
             options["movie_timescale"] = str(sample_rate)
+            if fragments:
+                options.update(FRAGMENT_OPTIONS)
         if brand is not None:
             options["brand"] = brand
         if muxer in ("mp3", "aiff"):
@@ -184,20 +196,21 @@ class LibavSink(Sink):
             options["write_id3v2"] = "1"
         self._out: Any = av.open(for_libav(target, write=True), "w", format=muxer, container_options=options)
         try:
-            self._open(encoder, layout, bit_rate, tags, source, carry, cover, audio_index, notes)
+            self._open(encoder, layout, bit_rate, tags, source, carry, cover, audio_index, feed, notes)
         except BaseException:
             self.abandon()
             raise
 
     def _open(
         self, encoder: str, layout: str | None, bit_rate: int | None, tags: Mapping[str, str] | None,
-        source: str | None, carry: bool, cover: bool, audio_index: int, notes: list[str],
+        source: str | None, carry: bool, cover: bool, audio_index: int, feed: Feed | None,
+        notes: list[str],
     ) -> None:  # fmt: skip
         out = self._out
         out.metadata.update({key: value for key, value in (tags or {}).items() if key.lower() not in MUXER_TAGS})
         pictures: list[Any] = []
         if source is not None and carry:
-            self._carrier = Carrier(source, audio_index)
+            self._carrier = Carrier(source, audio_index, feed)
             for stream in self._carrier.streams:
                 if stream.index == audio_index:
                     self._audio = self._add_audio(encoder, layout, bit_rate)
@@ -208,6 +221,7 @@ class LibavSink(Sink):
                         self._audio.disposition = int(stream.disposition)
                 else:
                     self._carrier.add_to(out, stream, notes)
+            self._carrier.ready()
             self._carrier.chapters_to(out, notes)
         else:
             self._audio = self._add_audio(encoder, layout, bit_rate)
@@ -243,6 +257,7 @@ class LibavSink(Sink):
         return stream
 
     def write(self, block: Samples) -> None:
+        """Take the next block."""
         self._pending.append(block)
         self._held += block.shape[1]
         if self._held < self._frame:
@@ -299,6 +314,7 @@ class LibavSink(Sink):
             self._packets += 1
 
     def finish(self) -> None:
+        """Write what is held back and close the file."""
         if self._held:
             self._encode(np.concatenate(self._pending, axis=1))
             self._pending, self._held = [], 0
@@ -312,6 +328,7 @@ class LibavSink(Sink):
         self._out.close()
 
     def abandon(self) -> None:
+        """Close as it is."""
         if self._carrier is not None:
             self._carrier.close()
         with suppress(LIBAV_ERROR, OSError, ValueError):
@@ -386,13 +403,16 @@ class SndfileSink(Sink):
         self._bits = INTEGER_BITS.get(sample_format, 16 if sample_format in ("ULAW", "ALAW") else None)
 
     def write(self, block: Samples) -> None:
+        """Take the next block."""
         # It keeps the upper bits of 32-bit integers, so that the rounding is ours.
         self._file.write(block.T if self._bits is None else (to_integers(block, self._bits) << (32 - self._bits)).T)
 
     def finish(self) -> None:
+        """Write what is held back and close the file."""
         self._file.close()
 
     def abandon(self) -> None:
+        """Close as it is."""
         with suppress(OSError, RuntimeError):
             self._file.close()
 
@@ -416,11 +436,13 @@ class VorbisSink(Sink):
             self._file = soundfile.SoundFile(file, "w", sample_rate, channels, "VORBIS", format="OGG")
 
     def write(self, block: Samples) -> None:
+        """Take the next block."""
         # libvorbis keeps a call's samples on the stack: many at once overflow it.
         for start in range(0, block.shape[1], _FREE_FRAME):
             self._file.write(block[:, start : start + _FREE_FRAME].T)
 
     def finish(self) -> None:
+        """Write what is held back and close the file."""
         self._file.close()
         tags = {key: value for key, value in self._tags.items() if key.lower() not in MUXER_TAGS}
         picture = None if self._source is None else cover_text(self._source)
@@ -430,5 +452,6 @@ class VorbisSink(Sink):
             rewrite_comments(encoded, out, tags)
 
     def abandon(self) -> None:
+        """Close as it is."""
         with suppress(OSError, RuntimeError):
             self._file.close()

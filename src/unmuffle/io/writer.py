@@ -19,11 +19,12 @@ import av
 import numpy as np
 
 from unmuffle.errors import DtypeError, OutputError, ParameterError, ShapeError, UnmuffleError
+from unmuffle.io import mp4
 from unmuffle.io.atomic import AtomicFile, is_special
 from unmuffle.io.formats import ENCODERS, LOSSLESS, Container, container_for, family
 from unmuffle.io.guard import writing
 from unmuffle.io.info import MediaInfo
-from unmuffle.io.reader import RAW_FORMATS
+from unmuffle.io.reader import RAW_FORMATS, MediaReader
 from unmuffle.io.samples import INTEGER_BITS, SAMPLE_BYTES, Samples, count_clipped
 from unmuffle.io.sinks import LibavSink, ResamplingSink, Sink, SndfileSink, VorbisSink, WavSink
 from unmuffle.io.wav import LAYOUT_MASKS, chunks_after, pack_tags, read_header
@@ -31,7 +32,9 @@ from unmuffle.io.wav import LAYOUT_MASKS, chunks_after, pack_tags, read_header
 # Bits per second when the source does not say: transparent for speech, and safe for stereo music.
 _DEFAULT_BIT_RATE: Final = 128_000
 # What the encoders take, per channel: (least, most).
-_BIT_RATES: Final = {"opus": (6_000, 256_000), "mp3": (8_000, 320_000), "aac": (8_000, 288_000), "ac3": (32_000, 640_000)}
+_BIT_RATES: Final = {
+    "opus": (6_000, 256_000), "mp3": (8_000, 320_000), "aac": (8_000, 288_000), "ac3": (32_000, 640_000),
+}  # fmt: skip
 
 
 class MediaWriter:
@@ -64,7 +67,9 @@ class MediaWriter:
             raise DtypeError(f"a block of {block.dtype} cannot be written: convert it to float32 in [-1, 1]")
         block = np.atleast_2d(block).astype(np.float32, copy=False)
         if block.ndim != 2 or block.shape[0] != self._channels:
-            raise ShapeError(f"a block of shape {block.shape} does not fit {self._channels} channels: (channels, samples)")
+            raise ShapeError(
+                f"a block of shape {block.shape} does not fit {self._channels} channels: write (channels, samples)"
+            )
         self.clipped += count_clipped(block, self.sample_format)
         with writing(self.name):
             self._sink.write(block)
@@ -111,7 +116,7 @@ class MediaWriter:
 
 def open_writer(
     dst: str | os.PathLike[str],
-    like: MediaInfo,
+    like: MediaInfo | MediaReader,
     *,
     length: int | None = None,
     sample_format: str | None = None,
@@ -120,11 +125,15 @@ def open_writer(
 ) -> MediaWriter:
     """Open ``dst`` (or ``-``: standard output) for samples like those of ``like``.
 
+    ``like`` is the description of the source, or its reader: with the reader, opened but not yet read from, a video is
+    read once for both and a long one takes half the memory.
     ``length``: samples per channel, if known; a WAV header in a pipe then states it. ``sample_format`` and ``bit_rate``
     override the source's. ``raw_format`` (``s16le``, ``f32le`` ...) writes samples without a header. If ``like.path``
     is a file, its tags and cover come along, and its picture if both are videos.
     """
     name = os.fspath(dst)
+    reader = like if isinstance(like, MediaReader) else None
+    like = like.info if isinstance(like, MediaReader) else like
     if sample_format is not None and sample_format not in SAMPLE_BYTES:
         raise ParameterError(f"sample format {sample_format!r} is unknown: use one of {', '.join(SAMPLE_BYTES)}")
     if raw_format is not None and raw_format not in RAW_FORMATS:
@@ -137,15 +146,15 @@ def open_writer(
         with writing(name):
             stream: BinaryIO = sys.stdout.buffer if name == "-" else open(name, "wb")
             sink: Sink = WavSink(
-                stream, like.sample_rate, like.channels, stored, header=raw_format is None, seekable=False, close=name != "-",
-                length=length, channel_mask=_mask(like),
+                stream, like.sample_rate, like.channels, stored, header=raw_format is None, seekable=False,
+                close=name != "-", length=length, channel_mask=_mask(like),
             )  # fmt: skip
         return MediaWriter(name, sink, like.channels, stored, notes, [])
     container = Container("raw", ("pcm",)) if raw_format is not None else container_for(name)
     files = [AtomicFile(name)]
     try:
         with writing(name):
-            sink, stored = _open_sink(name, files, container, like, sample_format, bit_rate, notes)
+            sink, stored = _open_sink(name, files, container, like, reader, length, sample_format, bit_rate, notes)
     except BaseException:
         for file in files:
             file.discard()
@@ -154,8 +163,8 @@ def open_writer(
 
 
 def _open_sink(
-    name: str, files: list[AtomicFile], container: Container, like: MediaInfo, sample_format: str | None,
-    bit_rate: int | None, notes: list[str],
+    name: str, files: list[AtomicFile], container: Container, like: MediaInfo, reader: MediaReader | None,
+    length: int | None, sample_format: str | None, bit_rate: int | None, notes: list[str],
 ) -> tuple[Sink, str]:  # fmt: skip
     source = like.path if like.path != "-" and os.path.isfile(like.path) and like.container != "raw" else None
     carry = container.picture and like.has_video and source is not None
@@ -203,11 +212,17 @@ def _open_sink(
             str(interim.temporary), target, rate, like.channels, bit_rate=per_second, tags=like.tags, source=source
         )
     else:
+        seconds = length / like.sample_rate if length is not None else like.duration_s or 0.0
+        fragments = container.muxer in ("mp4", "mov") and seconds > mp4.FRAGMENT_HOURS * 3600 and codec != "mp3"
+        fragments = fragments and not (carry and source is not None and not mp4.edits_are_simple(source))
+        if fragments:
+            notes.append(f"written as fragmented MP4, because it is longer than {mp4.FRAGMENT_HOURS:g} hours")
         sink = LibavSink(
             target, container.muxer, encoder, rate, like.channels, layout=like.channel_layout, bits=bits,
             bit_rate=per_second if stored == "LOSSY" else None, tags=like.tags, source=source, carry=carry,
             cover=container.cover, audio_index=like.audio_index, start_s=like.start_s if carry else Fraction(0),
-            brand=container.brand, notes=notes,
+            brand=container.brand, feed=reader.share_feed() if carry and reader is not None else None,
+            fragments=fragments, notes=notes,
         )  # fmt: skip
     if rate != like.sample_rate:
         sink = ResamplingSink(sink, like.sample_rate, rate, like.channels)
@@ -283,7 +298,7 @@ def _wav_sink(
     else:
         tags = pack_tags(dict(like.tags))
         before = [(tags[:4], tags[8:])] if tags else []
-    out: BinaryIO = open(target, "wb")  # noqa: SIM115 - the sink owns and closes it
+    out: BinaryIO = open(target, "wb")
     try:
         return WavSink(
             out, like.sample_rate, like.channels, stored, header=container.muxer == "wav", channel_mask=mask,
