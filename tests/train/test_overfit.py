@@ -7,7 +7,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from unmuffle.signal.stft import StftSpec  # noqa: E402
 from unmuffle.train import nets  # noqa: E402
 from unmuffle.train.losses import si_sdr  # noqa: E402
 from unmuffle.train.stft import Stft  # noqa: E402
@@ -20,7 +19,7 @@ def test_one_batch_is_learned_to_20_db(name: str, rng: np.random.Generator) -> N
     torch.set_num_threads(1)
     torch.manual_seed(0)
     net = nets.make(name, SIZES.get(name, {}))
-    stft = Stft(StftSpec(net.window_ms, net.hop_ms).at(net.sample_rate))
+    stft = Stft(net.spec.at(net.sample_rate))
     time = np.arange(8000) / 16000
     clean = np.stack([sum(np.sin(2 * np.pi * k * f * time) / k for k in range(1, 10)) for f in (140.0, 205.0)])
     clean *= 0.1 * np.sin(2 * np.pi * 2 * time) ** 2

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from ..enhancers.neural.model import BLANK, FORMAT, PREFIX, Model, digest
 from ..errors import MissingExtraError, OutputError
-from ..signal.stft import StftSpec
 from ..train.loop import load_net
 from ..train.nets import Net
 
@@ -68,11 +67,11 @@ def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
     except ModuleNotFoundError:
         raise MissingExtraError("writing ONNX files", "train") from None
     api = cast(Net, net)
-    linked = bool(getattr(net, "linked", True))
+    linked, spec = api.linked, api.spec
     form = streaming(net)
     names = cast(Any, form).state_names()
     state = cast(Any, form).initial(_MARK if linked else 1)
-    frames = StftSpec(api.window_ms, api.hop_ms).at(api.sample_rate)
+    frames = spec.at(api.sample_rate)
     shapes = {
         n: ["channels" if linked and d == _MARK else int(d) for d in s.shape] for n, s in zip(names, state, strict=True)
     }
@@ -100,7 +99,6 @@ def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
         )
     graph = onnx.load_from_string(out.getvalue())
     graph.producer_name = "unmuffle"
-    spec = StftSpec(api.window_ms, api.hop_ms)
     values = {
         "format": FORMAT,
         "name": str(facts["name"]),
@@ -112,6 +110,7 @@ def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
         "latency": str(frames.latency),
         "bins": str(frames.bins),
         "channels": "linked" if linked else "single",
+        "causal": "yes" if api.causal else "no",
         "state": json.dumps(shapes),
         "licence": str(facts["licence"]),
         "data": json.dumps(facts["data"]),

@@ -59,9 +59,10 @@ def measure(net: nn.Module, model: Model, *, frames: int = 300, seed: int = 0) -
     whole, _ = model.run(x, model.initial(channels))
     state = model.initial(channels)
     parts = []
-    for i in range(frames):
+    for i in range(frames if model.facts.causal else 0):
         part, state = model.run(x[:, i : i + 1], state)
         parts.append(part)
+    streamed = np.concatenate(parts, axis=1) if parts else whole  # one that looks ahead is never streamed
     one = np.ascontiguousarray(x[:1, :1])
     held = model.initial(1)
     times = []
@@ -72,7 +73,7 @@ def measure(net: nn.Module, model: Model, *, frames: int = 300, seed: int = 0) -
     peak = float(np.max(np.abs(reference))) + 1e-12
     return Parity(
         float(np.max(np.abs(whole - reference))) / peak,
-        float(np.max(np.abs(np.concatenate(parts, axis=1) - whole))) / peak,
+        float(np.max(np.abs(streamed - whole))) / peak,
         1e3 * float(np.median(times)),
         1e3 * float(np.percentile(times, 99)),
         4 * sum(p.numel() for p in net.parameters()),

@@ -31,7 +31,6 @@ from torch import Tensor, nn
 from ..data.mix import Mixer
 from ..data.pool import Pool
 from ..errors import ModelError, ParameterError
-from ..signal.stft import StftSpec
 from . import checkpoint, losses, nets
 from .config import TrainConfig, from_dict, to_toml
 from .losses import Combined, si_sdr
@@ -124,8 +123,7 @@ class Trainer:
                 f"the pool has {pool.sample_rate} Hz, {config.net!r} is trained at {self.api.sample_rate} Hz; "
                 "pack the recordings at that rate"
             )
-        spec = StftSpec(self.api.window_ms, self.api.hop_ms)
-        self.stft = Stft(spec.at(pool.sample_rate)).to(self.device)
+        self.stft = Stft(self.api.spec.at(pool.sample_rate)).to(self.device)
         self.loss = Combined(self.stft, config.loss).to(self.device)
         self.mixer = Mixer(pool, config.mix, "train")
         self.valid_mixer = Mixer(pool, config.mix, "valid")

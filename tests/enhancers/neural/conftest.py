@@ -35,9 +35,10 @@ def single_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from torch import Tensor, nn
 
     from unmuffle.export.graph import to_bytes
+    from unmuffle.signal.stft import StftSpec
 
     class Leaky(nn.Module):
-        window_ms, hop_ms, sample_rate, linked = 20.0, 10.0, 16000, False
+        spec, sample_rate, causal, linked = StftSpec(), 16000, True, False
 
         def __init__(self) -> None:
             super().__init__()

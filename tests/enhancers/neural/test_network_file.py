@@ -76,6 +76,7 @@ def test_each_missing_field_is_named(network_file: Path, tmp_path: Path, field: 
         ("latency", "0"),
         ("bins", "257"),
         ("channels", "many"),
+        ("causal", "perhaps"),
         ("state", "["),
         ("state", "[1]"),
         ("state", '{"h0": [1, 0]}'),

@@ -16,6 +16,7 @@ The metadata (``metadata_props`` of the file, all of them text)
     ``unmuffle.latency``      samples at that rate by which the output lags (without the hop)
     ``unmuffle.bins``         number of bins
     ``unmuffle.channels``     "linked" or "single"
+    ``unmuffle.causal``       "yes", or "no": it must be given the whole signal in one call
     ``unmuffle.state``        JSON: name -> shape; "channels" stands for the number of channels
     ``unmuffle.licence``      of the weights
     ``unmuffle.data``         JSON: what it was trained on
@@ -58,6 +59,7 @@ FIELDS = (
     "latency",
     "bins",
     "channels",
+    "causal",
     "state",
     "licence",
     "data",
@@ -80,6 +82,7 @@ class Facts:
     latency: int
     bins: int
     channels: str
+    causal: bool
     state: tuple[tuple[str, tuple[int | str, ...]], ...]
     licence: str
     data: Any
@@ -142,6 +145,8 @@ def parse(table: dict[str, str], where: str) -> Facts:
         raise bad("bins", f"is not that of its STFT, {frames.bins}")
     if values["channels"] not in CHANNEL_MODES:
         raise bad("channels", f"is not one of {', '.join(CHANNEL_MODES)}")
+    if values["causal"] not in ("yes", "no"):
+        raise bad("causal", "is neither yes nor no")
     parsed: dict[str, Any] = {}
     for field in ("state", "data", "recipe", "scores"):
         try:
@@ -159,6 +164,7 @@ def parse(table: dict[str, str], where: str) -> Facts:
         int(numbers["latency"]),
         int(numbers["bins"]),
         values["channels"],
+        values["causal"] == "yes",
         tuple((k, tuple(v)) for k, v in parsed["state"].items()),
         values["licence"],
         parsed["data"],

@@ -26,8 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelError
+from ...signal.blocks import Samples
 from ...signal.stft import Frames, Spectrum
-from ..base import Enhancer, Kernel, SpectralKernel
+from ..base import Enhancer, Kernel, SpectralKernel, WholeKernel
 from ..params import param
 from .model import Facts, Model, State, load
 
@@ -65,7 +66,8 @@ class NeuralEnhancer(Enhancer):
     def kernel(self, sample_rate: int, channels: int) -> Kernel:
         """The network at this rate."""
         model = load(self.model)
-        return NetworkKernel(model, model.facts.spec.at(sample_rate), channels)
+        frames = model.facts.spec.at(sample_rate)
+        return NetworkKernel(model, frames, channels) if model.facts.causal else WholeNetwork(model, frames, channels)
 
     def key(self) -> str:
         """Name and digest of the network: where the file lies does not matter."""
@@ -90,7 +92,7 @@ class NetworkKernel(SpectralKernel):
 
     def step_bins(self, spectrum: Spectrum, state: State) -> tuple[Spectrum, Any]:
         """All frames, a few seconds at a time."""
-        if spectrum.shape[1] <= _CHUNK:
+        if spectrum.shape[1] <= _CHUNK or not self.model.facts.causal:
             return self._some(spectrum, state)
         parts = []
         for start in range(0, spectrum.shape[1], _CHUNK):
@@ -131,3 +133,20 @@ class NetworkKernel(SpectralKernel):
             gain = np.minimum(np.sqrt(left / loud), np.float32(1.0)).astype(np.float32)
             enhanced[..., known:] = spectrum[..., known:] * gain[:, np.newaxis]
         return enhanced, state
+
+
+class WholeNetwork(WholeKernel):
+    """A network that looks ahead: it gets the whole signal in one call."""
+
+    def __init__(self, model: Model, frames: Frames, channels: int) -> None:
+        super().__init__(channels)
+        self._kernel = NetworkKernel(model, frames, channels)
+
+    def run(self, x: Samples) -> Samples:
+        """Analysis, the network, synthesis, aligned with the input."""
+        frames = self._kernel.frames
+        steps = -(-(x.shape[1] + frames.latency) // frames.hop)
+        padded = np.zeros((self.channels, steps * frames.hop), np.float32)
+        padded[:, : x.shape[1]] = x
+        y, _ = self._kernel.step(padded, self._kernel.init())
+        return y[:, frames.latency : frames.latency + x.shape[1]]

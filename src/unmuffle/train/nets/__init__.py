@@ -1,7 +1,8 @@
 """The networks that can be trained, one file each, and their literal table.
 
 Every network is a ``torch.nn.Module`` made from a frozen dataclass of sizes. It states its STFT
-(``window_ms``, ``hop_ms``, ``sample_rate``), takes ``(batch, channels, frames, bins, 2)`` and its
+(``spec``, ``sample_rate``), whether it is ``causal``, and whether its gains are ``linked`` over any
+number of channels or it knows a single one. It takes ``(batch, channels, frames, bins, 2)`` and its
 state tensors, and returns the enhanced spectrum and the new state, in the order of
 ``state_names()``; ``initial(batch, channels)`` is the state before the first frame.
 """
@@ -17,14 +18,16 @@ from typing import Any, Protocol, cast
 from torch import Tensor, nn
 
 from ...errors import UnknownMethodError, UnknownParameterError
+from ...signal.stft import StftSpec
 
 
 class Net(Protocol):
     """What a trainable network offers beyond ``nn.Module``."""
 
-    window_ms: float
-    hop_ms: float
+    spec: StftSpec
     sample_rate: int
+    causal: bool
+    linked: bool
 
     def state_names(self) -> list[str]:
         """Names of the state tensors, in order."""

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ParameterError
+from ...signal.stft import StftSpec
 
 BINS = 161
 _POWER = 0.15  # of |X|^2
@@ -59,9 +60,10 @@ class LiveConfig:
 class Live(nn.Module):
     """The network; see the module's text."""
 
-    window_ms = 20.0
-    hop_ms = 10.0
+    spec = StftSpec()
     sample_rate = 16_000
+    causal = True
+    linked = True
 
     def __init__(self, config: LiveConfig | None = None) -> None:
         super().__init__()
