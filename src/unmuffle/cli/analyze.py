@@ -42,7 +42,7 @@ def analyze(
         from ..pictures import spectra
 
         rate = min(rate for _, _, rate in loaded)  # one frequency axis for all
-        signals = [(Path(name).name, convert(x, own, rate)) for name, x, own in loaded]
+        signals = [(label, convert(x, own, rate)) for label, (_, x, own) in zip(_labels(names), loaded, strict=True)]
         target = picture or str(Path(file).with_suffix("")) + ".analysis.png"
         try:
             drawn = str(spectra(target, signals, rate))
@@ -53,7 +53,7 @@ def analyze(
     if as_json:
         common.emit_json({"files": rows, "picture": drawn})
         return
-    made = common.table("Analysis", "feature", *(f">{Path(name).name}" for name in names))
+    made = common.table("Analysis", "feature", *(f">{label}" for label in _labels(names)))
     for key in rows[0]:
         if key != "path":
             made.add_row(key.replace("_", " "), *(_text(row[key]) for row in rows))
@@ -63,6 +63,12 @@ def analyze(
         screen.print(f"picture  {drawn}", markup=False)
     if left_out:
         screen.print(f"left out: {left_out}", markup=False)
+
+
+def _labels(names: list[str]) -> list[str]:
+    """File names, with their folders where two would be the same."""
+    short = [Path(name).name for name in names]
+    return short if len(set(short)) == len(short) else names
 
 
 def _load(name: str) -> tuple[Any, int]:

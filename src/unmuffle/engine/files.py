@@ -15,7 +15,7 @@ import numpy as np
 
 from ..enhancers.base import Enhancer, aligned
 from ..enhancers.registry import load
-from ..errors import InputError, MediaNotFoundError, OutputError, ParameterError
+from ..errors import InputError, MediaNotFoundError, NonFiniteError, OutputError, ParameterError
 from ..io import MediaInfo, open_reader, open_writer, quantise
 from ..noise.profile import NoiseProfile, profile_from
 from ..signal.blocks import Fifo, Samples
@@ -117,6 +117,7 @@ def enhance_file(
             allow_truncated=allow_truncated,
         )
 
+    heard = [0.0]  # seconds before the block that is being worked on
     with ExitStack() as stack:
         try:
             opened = stack.enter_context(reader())
@@ -133,11 +134,11 @@ def enhance_file(
             if loudness_lufs is not None:
                 # The loudness is known only after the last sample: a first pass measures, a second writes.
                 with reader() as first:
-                    halves = _counted(first.blocks(frames), info, total, progress, 0.0, 0.5)
+                    halves = _counted(first.blocks(frames), info, total, progress, heard, 0.0, 0.5)
                     gain = _loudness_gain(aligned(stream, halves), info, loudness_lufs)
-                blocks = _counted(opened.blocks(frames), info, total, progress, 0.5, 0.5)
+                blocks = _counted(opened.blocks(frames), info, total, progress, heard, 0.5, 0.5)
             else:
-                blocks = _counted(opened.blocks(frames), info, total, progress)
+                blocks = _counted(opened.blocks(frames), info, total, progress, heard)
             writer = stack.enter_context(open_writer(output, info, length=info.frames, raw_format=raw_format))
             taken = None
             if residual is not None:
@@ -159,8 +160,10 @@ def enhance_file(
                     taken.write(kept.pop(out.shape[1]) - out)
                 writer.write(out)
             written = writer.frames_written
+        except NonFiniteError as error:
+            # A block-relative place means nothing to whoever has the file.
+            raise NonFiniteError(f"{source!r}, in the block from {heard[0]:.3f} s on: {error}") from None
         except InputError as error:
-            # Which file it was matters more than where in the code.
             raise type(error)(f"{source!r}: {error}") from None
     if progress is not None:
         progress(written / info.sample_rate, written / info.sample_rate)
@@ -218,11 +221,13 @@ def _counted(
     info: MediaInfo,
     total: float | None,
     progress: Progress | None,
+    heard: list[float],
     offset: float = 0.0,
     share: float = 1.0,
 ) -> Iterator[Samples]:
     done = 0
     for block in blocks:
+        heard[0] = done / info.sample_rate
         yield block
         done += block.shape[1]
         if progress is not None:
