@@ -2,6 +2,7 @@
 # Installs everything that the checks need into .venv and runs them: lint, types, tests, docs.
 # Arguments go to pytest.
 . "$(dirname "$0")/environment.sh"
+echo "installing the checks into .venv (a few minutes the first time)"
 "$PY" -m pip install -q -e '.[test]'
 install_pesq
 # One thread each: two test processes on two cores are faster than one that spreads its matrices.
