@@ -1,0 +1,220 @@
+"""How much memory does a 10-hour file need?
+
+    python bench/memory.py [--hours 10] [--hours 0.2] [--repair dewind]
+
+Makes, in a temporary folder, a stereo recording at 48 kHz (WAV; RF64 beyond 4 GiB) and a video (a tiny
+picture, one per second, and AAC), cleans each with the real command in a process of its own, with the default
+method and with a repair method, and reads the peak of its resident memory (``VmHWM`` of the process, which
+counts everything: interpreter, libraries, buffers). Outputs are checked for their length, then deleted.
+
+One minute of sound is made and repeated: it is the length that is tested. Linux only. Ten hours need about
+14 GB of disk at a time. The result holds every length that was measured, so that growth would show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+import common  # isort: skip  # one thread: before numpy
+import numpy as np
+
+RATE = 48000
+CHANNELS = 2
+TARGET_MB = 200.0
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--hours", type=float, action="append", help="may be repeated; default: 0.2 and 10")
+    options.add_argument("--repair", default="dewind", help="methods that are measured too")
+    options.add_argument("--kinds", default="wav,mp4")
+    options.add_argument("--add", action="store_true", help="keep the other rows of the earlier result")
+    options.add_argument("--temp", help="folder for the files; default: the system's")
+    options.add_argument("--name", default="memory", help="of the result file")
+    args = options.parse_args()
+    before = common.load_average()
+    from unmuffle.enhancers import registry
+
+    makers = {"wav": make_wav, "mp4": make_video}
+    rows = []
+    with tempfile.TemporaryDirectory(dir=args.temp) as folder:
+        for hours in args.hours or [0.2, 10.0]:
+            for kind in args.kinds.split(","):
+                source = Path(folder) / f"source.{kind}"
+                makers[kind](source, hours)
+                for method in (registry.DEFAULT, *args.repair.split(",")):
+                    when = {"commit": common.commit(), "date": f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC"}
+                    row = measure(source, method)
+                    rows.append({"hours": hours, "kind": kind, "method": method, **row, **when})
+                    print(rows[-1], flush=True)
+                source.unlink()
+    if args.add:
+        fresh = {(r["hours"], r["kind"], r["method"]) for r in rows}
+        old = (common.result(args.name) or {"results": {"rows": []}})["results"]["rows"]
+        rows = [r for r in old if (r["hours"], r["kind"], r["method"]) not in fresh] + rows
+        rows.sort(key=lambda r: (r["kind"], r["method"], r["hours"]))
+    results = {"default": registry.DEFAULT, "others": args.repair, "rows": rows}
+    common.save(args.name, ("av", "soundfile"), results, load_before=before)
+
+
+def minute() -> np.ndarray:
+    """A minute of the bundled noisy recording at 48 kHz on one side, of it delayed on the other."""
+    from unmuffle.io import read
+    from unmuffle.signal.resample import convert
+
+    x, old = read(common.ROOT / "src" / "unmuffle" / "assets" / "demo_noisy.flac")
+    x = np.resize(convert(x, old, RATE)[0], 60 * RATE)
+    x += 1e-3 * np.random.default_rng(3).standard_normal(x.size).astype(np.float32)
+    return np.stack((x, np.roll(x, 40))).astype(np.float32)
+
+
+def make_wav(path: Path, hours: float) -> None:
+    """16-bit WAV, or RF64 (EBU 3306) where the size does not fit into 32 bits."""
+    data = (np.clip(minute(), -1, 1) * 32767).astype("<i2").T.tobytes()
+    minutes = round(hours * 60)
+    size = minutes * len(data)
+    form = struct.pack("<HHIIHH", 1, CHANNELS, RATE, RATE * CHANNELS * 2, CHANNELS * 2, 16)
+    big = size + 80 > 0xFFFFFFFF
+    with open(path, "wb") as file:
+        if big:
+            sizes = struct.pack("<QQQI", size + 72, size, size // (2 * CHANNELS), 0)
+            file.write(b"RF64" + struct.pack("<I", 0xFFFFFFFF) + b"WAVE")
+            file.write(b"ds64" + struct.pack("<I", len(sizes)) + sizes)
+        else:
+            file.write(b"RIFF" + struct.pack("<I", size + 36) + b"WAVE")
+        file.write(b"fmt " + struct.pack("<I", len(form)) + form)
+        file.write(b"data" + struct.pack("<I", 0xFFFFFFFF if big else size))
+        for _ in range(minutes):
+            file.write(data)
+
+
+def make_video(path: Path, hours: float) -> None:
+    """One picture a second beside AAC; a minute of sound is encoded once and its packets repeated."""
+    import av
+
+    sound = minute()
+    frame = 1024
+    count = sound.shape[1] // frame
+    minutes = round(hours * 60)
+    with av.open(str(path), "w") as out:
+        picture = out.add_stream("mpeg4", rate=1)
+        picture.width, picture.height, picture.pix_fmt = 32, 32, "yuv420p"
+        stream = out.add_stream("aac", rate=RATE)
+        stream.codec_context.layout = "stereo"
+        stream.codec_context.time_base = Fraction(1, RATE)
+        packets = []
+        for k in range(count):
+            piece = np.ascontiguousarray(sound[:, k * frame : (k + 1) * frame])
+            made = av.AudioFrame.from_ndarray(piece, "fltp", "stereo")
+            made.sample_rate, made.pts, made.time_base = RATE, k * frame, Fraction(1, RATE)
+            packets += [bytes(p) for p in stream.encode(made)]
+        position = 0
+        for second in range(minutes * 60):
+            shown = av.VideoFrame.from_ndarray(np.full((32, 32, 3), second % 256, np.uint8), format="rgb24")
+            shown.pts, shown.time_base = second, Fraction(1, 1)
+            out.mux(picture.encode(shown))
+            while position * frame < (second + 1) * RATE:
+                packet = av.Packet(packets[position % len(packets)])
+                packet.stream = stream
+                packet.pts = packet.dts = position * frame
+                packet.duration, packet.time_base = frame, Fraction(1, RATE)
+                out.mux(packet)
+                position += 1
+        out.mux(picture.encode(None))
+
+
+def measure(source: Path, method: str) -> dict[str, Any]:
+    """Run the command on a file; its peak memory, its time, and whether the length came out."""
+    output = source.with_name(f"output{source.suffix}")
+    code = "from unmuffle.cli.main import run; run()"
+    words = [sys.executable, "-c", code, "enhance", str(source), "-o", str(output), "-m", method, "--quiet"]
+    begun = time.perf_counter()
+    process = subprocess.Popen(words)
+    peak = 0.0
+    while process.poll() is None:
+        peak = max(peak, high_water_mb(process.pid))  # it only rises: the last look counts
+        time.sleep(0.05)
+    took = time.perf_counter() - begun
+    if process.returncode:
+        raise SystemExit(f"{method} failed on {source.name} with code {process.returncode}")
+    before, after = sound_s(source), sound_s(output)
+    output.unlink()
+    return {
+        "peak_mb": peak,
+        "source_mb": source.stat().st_size / 1e6,
+        "seconds": took,
+        "share_of_real_time": took / before,
+        "sound_s": before,
+        "longer_s": after - before,
+    }
+
+
+def sound_s(path: Path) -> float:
+    """Length of the sound in seconds by libav: from the header of a WAV file, else by the times of its packets."""
+    import av
+
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        if path.suffix == ".wav":
+            return float(stream.duration * stream.time_base)
+        ends = ((p.pts + p.duration) * p.time_base for p in container.demux(stream) if p.pts is not None)
+        return float(max(ends))
+
+
+def high_water_mb(pid: int) -> float:
+    """Peak resident memory of a process so far, in MB (10^6 bytes)."""
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    except (OSError, ValueError):
+        pass  # it has just ended
+    return 0.0
+
+
+def section(data: dict[str, Any]) -> list[str]:
+    """This question's part of docs/numbers.md."""
+    found = data["results"]
+    lines = [
+        "## Memory",
+        "",
+        "Peak resident memory of the command `unmuffle enhance` on stereo sound at 48 kHz, with the interpreter and "
+        "all libraries: a WAV file (RF64 at 10 hours) and a video with AAC (its length is read from "
+        "the times of its packets, so that up to a frame of AAC, 21.3 ms, is rounding; exact lengths are under "
+        "Formats).",
+        "",
+    ]
+    rows = []
+    for row in found["rows"]:
+        gap = 1000 * row["longer_s"]
+        kept = f"{gap:+.1f}" if abs(gap) > 0.05 else "0"
+        cells = [f"{row['hours']:g} h", row["kind"], f"{row['source_mb']:,.0f}", f"`{row['method']}`"]
+        rows.append([*cells, f"{row['peak_mb']:.0f}", kept, f"{row['date']}, {row['commit']}"])
+    head = ["length", "file", ">size MB", "method", ">peak MB", ">change of length, ms", "measured"]
+    lines += [*common.table(head, rows), ""]
+    worst = max(found["rows"], key=lambda r: r["peak_mb"])
+    what = f"largest peak (`{worst['method']}`, {worst['kind']}, {worst['hours']:g} h)"
+    lines.append(common.verdict(what, worst["peak_mb"], TARGET_MB, unit=" MB"))
+    for kind in dict.fromkeys(r["kind"] for r in found["rows"]):
+        for method in dict.fromkeys(r["method"] for r in found["rows"]):
+            own = [r for r in found["rows"] if (r["kind"], r["method"]) == (kind, method)]
+            own.sort(key=lambda r: r["hours"])
+            if len(own) > 1:
+                growth = own[-1]["peak_mb"] - own[0]["peak_mb"]
+                lines.append(
+                    f"- `{method}`, {kind}: {growth:+.1f} MB from {own[0]['hours']:g} to {own[-1]['hours']:g} hours."
+                )
+    return [*lines, "", common.provenance(data), ""]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,317 @@
+"""How do the methods sound beside their rivals? Standard scores on real recordings.
+
+    UNMUFFLE_DATA=DATA python bench/sound.py
+    python bench/sound.py --data DATA [--methods log-mmse,omlsa] [--limit 4] [--workers 2]
+
+``DATA`` holds ``dev16`` and ``dev48``, each with ``clean`` and ``noisy`` (pairs of one name) and
+``peers.csv``: the scores that other programs got on the same pairs, one line per program and file. Every
+denoising method of the registry runs with its defaults; none was tuned on these files. Outputs are scored
+at 16 kHz as they come, without looking for a delay: a method that is not aligned pays for it. PESQ-WB, STOI,
+ESTOI, SI-SDR, COVL, DNSMOS OVRL; means over files with 95 % bootstrap intervals.
+
+The rivals' scores are read, not made here. That both were scored alike is checked with the unprocessed
+files, which are in both: ``check`` in the result is the largest difference between the two in any file.
+
+Rows are kept in ``runs/bench/sound.jsonl``; a run that was stopped goes on there. A row is used again only
+while the code that can change it is the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import math
+import os
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+import common
+
+SETS = {"dev16": "60 pairs at 16 kHz", "dev48": "13 pairs at 48 kHz, scored at 16 kHz"}
+METRICS = {"pesq_wb": 3, "stoi": 3, "estoi": 3, "si_sdr": 2, "covl": 3, "dnsmos_ovrl": 3}
+TITLES = {
+    "pesq_wb": "PESQ-WB",
+    "stoi": "STOI",
+    "estoi": "ESTOI",
+    "si_sdr": "SI-SDR (dB)",
+    "covl": "COVL",
+    "dnsmos_ovrl": "DNSMOS OVRL",
+}
+PEER_COLUMNS = {"sisdr": "si_sdr", "ovrl": "dnsmos_ovrl"}
+BINNED = ("si_sdr", "pesq_wb", "estoi")
+FAMILIES = ("spectral", "kalman", "neural")
+PEERS = {
+    "deepfilternet3": "DeepFilterNet 3",
+    "deepfilternet2": "DeepFilterNet 2",
+    "ulunas": "UL-UNAS",
+    "gtcrn_dns3": "GTCRN (DNS3)",
+    "gtcrn_vctk": "GTCRN (VCTK)",
+    "dtln": "DTLN",
+    "rnnoise": "RNNoise",
+    "fastenhancer_t16": "FastEnhancer T, 16 kHz",
+    "fastenhancer_t48": "FastEnhancer T, 48 kHz",
+    "fastenhancer_b48": "FastEnhancer B, 48 kHz",
+    "fastenhancer_s48": "FastEnhancer S, 48 kHz",
+    "webrtc_ns2": "WebRTC NS (level 2)",
+    "speexdsp": "SpeexDSP",
+    "sox_noisered": "SoX noisered",
+    "ffmpeg_afftdn": "FFmpeg afftdn",
+    "noisereduce_nonstat": "noisereduce (non-stationary)",
+    "pra_wiener": "pyroomacoustics Wiener",
+}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--data", default=os.environ.get("UNMUFFLE_DATA"))
+    options.add_argument("--methods", help="comma-separated; default: all that denoise")
+    options.add_argument("--limit", type=int, help="this many pairs of each set (a trial; writes sound-trial.json)")
+    options.add_argument("--workers", type=int, default=1)
+    args = options.parse_args()
+    if not args.data:
+        options.error("no recordings: give --data DATA or set UNMUFFLE_DATA")
+    from unmuffle.enhancers import registry
+
+    before = common.load_average()
+    names = args.methods.split(",") if args.methods else denoisers()
+    results: dict[str, Any] = {"default": registry.DEFAULT, "methods": names, "sets": {}}
+    for part in SETS:
+        results["sets"][part] = one_set(Path(args.data) / part, part, names, args.limit, args.workers)
+    packages = ("pesq", "pystoi", "onnxruntime", "speechmos", "numba")
+    common.save("sound-trial" if args.limit else "sound", packages, results, load_before=before)
+
+
+def denoisers() -> list[str]:
+    """Registered methods of the families that remove noise, and that can be made here without parameters."""
+    from unmuffle.enhancers import registry
+    from unmuffle.errors import UnmuffleError
+
+    found = []
+    for name in registry.names():
+        if registry.entry(name).family in FAMILIES:
+            try:
+                registry.load(name)
+                found.append(name)
+            except UnmuffleError as error:
+                print(f"left out: {error}")
+    return found
+
+
+def code(family: str) -> str:
+    """Digest of the sources (and weights) that the output of a method of this family depends on."""
+    package = common.ROOT / "src" / "unmuffle"
+    digest = hashlib.sha256()
+    folders = [package / "signal", package / "noise", package / "enhancers" / family, package / "assets"]
+    files = [p for folder in folders for p in folder.rglob("*") if p.suffix in (".py", ".onnx", ".npz")]
+    files += (package / "enhancers").glob("*.py")
+    for path in sorted(set(files)):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def one_set(folder: Path, part: str, names: list[str], limit: int | None, workers: int) -> dict[str, Any]:
+    """Score a set with every method; the table of it."""
+    from unmuffle.cli.evaluate import Enhance
+    from unmuffle.enhancers import registry
+    from unmuffle.evaluate import evaluate_pairs, find_pairs
+
+    pairs = find_pairs(folder / "clean", folder / "noisy").pairs[:limit]
+    peers = read_peers(folder / "peers.csv", {pair.name for pair in pairs})
+    rows = []
+    for name in ["noisy", *names]:
+        begun = time.perf_counter()
+        made = None if name == "noisy" else registry.load(name)
+        config = {} if made is None else {"key": made.key(), "code": code(registry.entry(name).family)}
+        got = evaluate_pairs(
+            pairs,
+            enhance=None if made is None else Enhance(made),
+            label=name,
+            config=config,
+            metrics=tuple(METRICS),
+            score_rate=16000,
+            max_delay_s=0.0,
+            results=common.SCRATCH / "sound.jsonl",
+            workers=workers,
+        )
+        failed = [row for row in got if row.error]
+        for row in failed:
+            print(f"failed: {name}: {row.file}: {row.error}", file=sys.stderr)
+        rows += got
+        print(f"{part} {name}: {len(got)} files, {len(failed)} failed, {time.perf_counter() - begun:.0f} s", flush=True)
+    scores = {(row.method, row.file): row.values for row in rows if row.error is None}
+    own = {key: {m: values.get(m, math.nan) for m in METRICS} for key, values in scores.items()}
+    bins = {pair.name: pair.tags.get("snr_db") for pair in pairs}
+    result = {
+        "files": len(pairs),
+        "errors": sum(row.error is not None for row in rows),
+        "means": {name: means({f: v for (m, f), v in own.items() if m == name}) for name in ["noisy", *names]},
+        "peers": {peer: means(files) for peer, files in peers.items() if peer != "noisy"},
+        "bins": by_snr(own, peers, names, bins),
+        "check": largest_difference(own, peers.get("noisy", {})),
+        "verdicts": {name: verdicts(own, peers, name) for name in judged(own, names, registry.DEFAULT)},
+    }
+    return result
+
+
+Scores = dict[str, dict[str, float]]
+
+
+def read_peers(path: Path, wanted: set[str]) -> dict[str, Scores]:
+    """Program -> file -> metric -> score."""
+    found: dict[str, Scores] = defaultdict(dict)
+    with open(path, newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            if row["file"] in wanted:
+                cells = {PEER_COLUMNS.get(k, k): v for k, v in row.items() if k not in ("peer", "file")}
+                found[row["peer"]][row["file"]] = {k: float(v) if v else math.nan for k, v in cells.items()}
+    return dict(found)
+
+
+def means(files: Scores) -> dict[str, list[float]]:
+    """Metric -> [mean, low, high, count] over the files."""
+    from unmuffle.evaluate import mean_interval
+
+    return {m: list(mean_interval([values[m] for values in files.values()])) for m in METRICS}
+
+
+def by_snr(own: dict[tuple[str, str], Any], peers: dict[str, Scores], names: list[str], bins: Any) -> dict[str, Any]:
+    """SNR -> method or program -> metric -> mean."""
+    contestants = {name: {f: v for (m, f), v in own.items() if m == name} for name in ["noisy", *names]}
+    contestants |= {f"peer:{peer}": files for peer, files in peers.items() if peer != "noisy"}
+    out: dict[str, Any] = {}
+    for snr in sorted({v for v in bins.values() if v is not None}):
+        files = [name for name, value in bins.items() if value == snr]
+        out[f"{snr:g}"] = {"files": len(files)} | {
+            who: {m: _mean([scores[f][m] for f in files if f in scores]) for m in BINNED}
+            for who, scores in contestants.items()
+        }
+    return out
+
+
+def _mean(values: list[float]) -> float:
+    good = [v for v in values if math.isfinite(v)]
+    return sum(good) / len(good) if good else math.nan
+
+
+def largest_difference(own: dict[tuple[str, str], Any], noisy: Scores) -> dict[str, float]:
+    """Of the unprocessed files: how far our scores and those beside the rivals lie apart at most."""
+    out = {}
+    for m in METRICS:
+        gaps = [abs(own["noisy", f][m] - v[m]) for f, v in noisy.items() if ("noisy", f) in own]
+        out[m] = max((g for g in gaps if math.isfinite(g)), default=math.nan)
+    return out
+
+
+def judged(own: dict[tuple[str, str], Any], names: list[str], default: str) -> list[str]:
+    """The methods that are held against each rival: the default, and the best by PESQ if that is another one."""
+    found = {name: _mean([v["pesq_wb"] for (m, _), v in own.items() if m == name]) for name in names}
+    best = max(found, key=lambda name: found[name] if math.isfinite(found[name]) else -math.inf)
+    return list(dict.fromkeys([*([default] if default in names else []), best]))
+
+
+def verdicts(own: dict[tuple[str, str], Any], peers: dict[str, Scores], name: str) -> dict[str, Any]:
+    """Program -> metric -> [mean difference, low, high] of the method against it, file by file."""
+    from unmuffle.evaluate import mean_interval
+
+    out: dict[str, Any] = {}
+    for peer, files in peers.items():
+        out[peer] = {}
+        for m in METRICS:
+            shared = [own[name, f][m] - v[m] for f, v in files.items() if (name, f) in own]
+            out[peer][m] = list(mean_interval(shared))[:3]
+    return out
+
+
+# -- the page -----------------------------------------------------------------------------------
+
+
+def section(data: dict[str, Any]) -> list[str]:
+    """This question's part of docs/numbers.md."""
+    found = data["results"]
+    lines = [
+        "## Sound",
+        "",
+        "All methods with their defaults beside other programs, on the same files. Our outputs were scored as they "
+        "come, without alignment. These sets are for measuring only; settings are chosen and networks trained on "
+        "other recordings. The rivals' scores were made earlier from the same noisy files, with the same metric "
+        "packages and also without alignment, and are read from the set's `peers.csv`; here they are only averaged. "
+        "± is half the 95 % bootstrap interval of the mean over files. Names in *italics* are rivals.",
+        "",
+    ]
+    for part, about in SETS.items():
+        if part in found["sets"]:
+            lines += _set_lines(part, about, found["sets"][part], found["default"])
+    return [*lines, common.provenance(data), ""]
+
+
+def _set_lines(part: str, about: str, got: dict[str, Any], default: str) -> list[str]:
+    lines = [f"### {part}: {about}", ""]
+    entries = [(name, name == default, m) for name, m in got["means"].items() if name != "noisy"]
+    named = [(f"**`{n}`**" if mine else f"`{n}`", m) for n, mine, m in entries]
+    named += [(f"*{PEERS.get(p, p)}*", m) for p, m in got["peers"].items()]
+    named.sort(key=lambda item: -(item[1]["pesq_wb"][0] or 0.0))
+    named.append(("unprocessed", got["means"]["noisy"]))
+    rows = [[who, *(_cell(m[k], places) for k, places in METRICS.items())] for who, m in named]
+    lines += common.table(["method", *(f">{TITLES[m]}" for m in METRICS)], rows)
+    check = ", ".join(f"{TITLES[m]} {v:.2g}" for m, v in got["check"].items() if v is not None)
+    lines += [
+        "",
+        f"{got['files']} files, {got['errors']} failures. The unprocessed files are in `peers.csv` too; the largest "
+        f"difference in any one file between that score and ours: {check}.",
+        "",
+    ]
+    lines += [f"Means per SNR of the noisy file (number of files), {', '.join(TITLES[m] for m in BINNED)}:", ""]
+    bins = got["bins"]
+    head = ["method", *(f">{snr} dB ({bins[snr]['files']})" for snr in bins)]
+    order = [k for k in next(iter(bins.values())) if k != "files"]
+    rows = []
+    for who in order:
+        shown = f"*{PEERS.get(who[5:], who[5:])}*" if who.startswith("peer:") else f"`{who}`"
+        shown = "unprocessed" if who == "noisy" else f"**{shown}**" if who == default else shown
+        rows.append([shown, *(_triple(bins[snr][who]) for snr in bins)])
+    lines += [*common.table(head, rows), ""]
+    lines += [
+        "Verdicts: mean difference to each rival over the files, ± half its 95 % interval. A difference counts as "
+        "ahead or behind when the interval does not hold 0, else as level.",
+        "",
+    ]
+    for name, against in got["verdicts"].items():
+        why = "the default" if name == default else "the best of ours by PESQ"
+        rows = []
+        for peer, cells in sorted(against.items(), key=lambda item: -(item[1]["pesq_wb"][0] or 0.0)):
+            who = "unprocessed" if peer == "noisy" else f"*{PEERS.get(peer, peer)}*"
+            rows.append([who, *(_ahead(m, cells[m]) for m in METRICS)])
+        lines += common.table([f"`{name}` ({why}) against", *(TITLES[m] for m in METRICS)], rows)
+        words = [_ahead(m, c[m]).split()[0] for c in against.values() for m in METRICS]
+        counts = ", ".join(f"{words.count(w)} {w}" for w in ("ahead", "level", "behind"))
+        lines += ["", f"`{name}`, of {len(words)} comparisons: {counts}.", ""]
+    return lines
+
+
+def _cell(cell: list[float], places: int) -> str:
+    mean, low, high, _ = cell
+    if mean is None:
+        return "-"
+    return f"{mean:.{places}f}" + ("" if low is None else f" ± {(high - low) / 2:.{places}f}")
+
+
+def _triple(cell: dict[str, float]) -> str:
+    return " / ".join("-" if cell[m] is None else f"{cell[m]:.{2 if m != 'si_sdr' else 1}f}" for m in BINNED)
+
+
+def _ahead(metric: str, cell: list[float]) -> str:
+    mean, low, high = cell
+    if mean is None or low is None:
+        return "unknown"
+    word = "ahead" if low > 0 else "behind" if high < 0 else "level"
+    places = METRICS[metric]
+    return f"{word} {mean:+.{places}f} ± {(high - low) / 2:.{places}f}"
+
+
+if __name__ == "__main__":
+    main()
