@@ -167,9 +167,63 @@ REGISTRY: dict[str, Entry] = {
         scales=False,
     ),
     "agc": Entry(".repair.agc:Agc", "slow, speech-gated automatic gain", "repair", scales=False),
+    "kalman": Entry(
+        ".kalman.ar:Kalman",
+        "Kalman filter, AR speech in white or AR noise (Paliwal & Basu, Gibson)",
+        "kalman",
+        extra="kalman",
+        gain_db=3.6,
+        clean_db=7.0,
+        noise_db=9.0,
+    ),
+    "kalman-fast": Entry(
+        ".kalman.fast:KalmanFast",
+        "Kalman filter with a gain frozen within each hop",
+        "kalman",
+        extra="kalman",
+        gain_db=3.6,
+        clean_db=8.5,
+        noise_db=9.0,
+    ),
+    "kalman-vb": Entry(
+        ".kalman.variational:KalmanVb",
+        "Kalman filter that adapts the noise variance (variational Bayes)",
+        "kalman",
+        extra="kalman",
+        gain_db=3.6,
+        clean_db=7.0,
+        noise_db=9.0,
+    ),
+    "kalman-ekf": Entry(
+        ".kalman.extended:KalmanEkf",
+        "samples and AR coefficients jointly, linearised",
+        "kalman",
+        extra="kalman",
+        gain_db=3.0,
+        clean_db=9.0,
+        noise_db=8.0,
+    ),
+    "kalman-ukf": Entry(
+        ".kalman.unscented:KalmanUkf",
+        "samples and AR coefficients jointly, sigma points",
+        "kalman",
+        extra="kalman",
+        gain_db=2.6,
+        clean_db=9.0,
+        noise_db=6.5,
+    ),
+    "kalman-subband": Entry(
+        ".kalman.subband:KalmanSubband",
+        "a small complex Kalman filter in each bin of an STFT",
+        "kalman",
+        extra="kalman",
+        gain_db=3.4,
+        clean_db=7.0,
+        noise_db=11.0,
+    ),
 }
 
-DEFAULT = "log-mmse"
+DEFAULT = "classic"
 """What ``method="auto"`` means."""
 
 
