@@ -82,8 +82,6 @@ def test_tags_of_a_video_stay(tmp_path: Path) -> None:
 
 
 def test_chapters_stay(tmp_path: Path) -> None:
-    if not hasattr(av.container.InputContainer, "chapters"):
-        pytest.skip("needs PyAV 15")
     chapters: list[dict[str, object]] = [
         {"id": i + 1, "start": i * 1000, "end": i * 1000 + 1000, "time_base": Fraction(1, 1000), "metadata": {"title": f"c{i}"}}
         for i in range(2)

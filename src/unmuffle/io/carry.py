@@ -23,8 +23,6 @@ _COVER_SEARCH = 500
 
 def add_template(out: Any, stream: Any) -> Any:
     """A stream of ``out`` that takes the packets of ``stream`` as they are."""
-    if not hasattr(out, "add_stream_from_template"):  # PyAV < 14
-        return out.add_stream(template=stream)
     if stream.codec_context is None:
         return out.add_stream_from_template(stream)
     return out.add_stream_from_template(stream, opaque=True)
@@ -73,11 +71,8 @@ class Carrier:
         """All streams are announced: the feed keeps their packets from now on."""
         self._feed.want(set(self._targets))
 
-    def chapters_to(self, out: Any, notes: list[str]) -> None:
+    def chapters_to(self, out: Any) -> None:
         """Copy the chapter marks."""
-        if not hasattr(self._container, "chapters"):  # PyAV < 15
-            notes.append("chapter marks, if any, were left out: they need PyAV 15 or newer")
-            return
         chapters = self._container.chapters()
         if chapters:
             out.set_chapters(chapters)

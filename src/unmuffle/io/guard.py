@@ -18,7 +18,7 @@ import soundfile
 
 from unmuffle.errors import MediaError, MediaNotFoundError, NotAudioError, OutputError, UnmuffleError
 
-LIBAV_ERROR: type[BaseException] = av.FFmpegError if hasattr(av, "FFmpegError") else av.error.FFmpegError
+LIBAV_ERROR: type[BaseException] = av.FFmpegError
 
 # What broken input makes libav, libsndfile, and numpy's and Python's own parsing of a header raise.
 _BROKEN = (

@@ -222,7 +222,7 @@ class LibavSink(Sink):
                 else:
                     self._carrier.add_to(out, stream, notes)
             self._carrier.ready()
-            self._carrier.chapters_to(out, notes)
+            self._carrier.chapters_to(out)
         else:
             self._audio = self._add_audio(encoder, layout, bit_rate)
             if source is not None and cover:
