@@ -3,7 +3,8 @@
 Integrated loudness
     1. *K-weighting*: a shelf of +4 dB above about 1.7 kHz (the head) and a high-pass at 38 Hz.
        The standard prints the two biquads for 48 kHz; :func:`k_weighting` derives them for any rate
-       from the analogue prototypes that give exactly those numbers.
+       from the analogue prototypes that give exactly those numbers. (The bilinear transform bends the
+       shelf at low rates: a sine of 1 kHz reads 0.05 LU low at 16 kHz, 0.2 LU at 8 kHz.)
     2. *Blocks* of 400 ms, one every 100 ms; z_j = sum over channels of G_c times the mean square,
        with G = 1, for the surround channels of a five- or six-channel signal 1.41; the LFE channel
        of a six-channel signal (L R C LFE Ls Rs) is left out. The block's loudness is
@@ -18,10 +19,9 @@ Integrated loudness
     and only the membership of blocks within 0.01 LU of the threshold is rounded.
 
 True peak
-    The largest value between the samples, from four-fold interpolation (two-fold from 96 kHz; at
-    192 kHz the samples are dense enough), by a filter of 64 taps per phase that is flat to 0.1 dB up
-    to 0.45 of the rate. What such a grid can miss is 0.17 dB at a quarter of the sample rate, as the
-    standard accepts.
+    The largest value between the samples, from four-fold interpolation (two-fold above 96 kHz) by a
+    filter of 64 taps per phase that is flat to 0.1 dB up to 0.45 of the rate. What such a grid can
+    miss is 0.17 dB at a quarter of the sample rate, as the standard accepts.
 
 A signal shorter than one block has no gated loudness; the meter then gives that of its mean
 square. Silence is ``-inf``.
@@ -51,6 +51,7 @@ _OFFSET = -0.691  # makes a 997 Hz full-scale sine of one channel read -3.01 LUF
 _BIN_LU = 0.01
 _BINS = 10_000  # -70 .. +30 LUFS
 
+_CHUNK = 4096
 _HALF_TAPS = 32  # taps of the interpolator on each side
 
 
@@ -70,11 +71,18 @@ def k_weighting(sample_rate: int) -> _Array:
         2.0 * (k * k - 1.0) / norm,
         (1.0 - k / q + k * k) / norm,
     ]
-    k, q = np.tan(np.pi * 38.13547087602444 / rate), 0.5003270373238773
-    norm = 1.0 + k / q + k * k
-    # The standard leaves the high-pass numerator at 1, -2, 1.
-    high_pass = [1.0, -2.0, 1.0, 1.0, 2.0 * (k * k - 1.0) / norm, (1.0 - k / q + k * k) / norm]
+    # The standard leaves the numerator at 1, -2, 1, which lifts everything by 0.04 dB at 48 kHz and would
+    # lift it by 0.26 dB at 8 kHz; here every rate has the 0.04 dB.
+    lift = _high_pass(48000)[0] / _high_pass(rate)[0]
+    high_pass = [lift, -2.0 * lift, lift, 1.0, *_high_pass(rate)[1:]]
     return np.array([shelf, high_pass])
+
+
+def _high_pass(rate: int) -> tuple[float, float, float]:
+    """Its normalisation, and a_1 and a_2."""
+    k, q = float(np.tan(np.pi * 38.13547087602444 / rate)), 0.5003270373238773
+    norm = 1.0 + k / q + k * k
+    return norm, 2.0 * (k * k - 1.0) / norm, (1.0 - k / q + k * k) / norm
 
 
 def channel_weights(channels: int) -> _Array:
@@ -183,10 +191,8 @@ class TruePeak:
 
     def __init__(self, sample_rate: int, channels: int) -> None:
         rate = check_rate(sample_rate)
-        self._phases = _phases(1 if rate >= 192_000 else 2 if rate >= 96_000 else 4)
+        self._phases = _phases(2 if rate > 96_000 else 4)
         self._held: Samples = np.zeros((channels, 2 * _HALF_TAPS - 1), np.float32)
-        # No point can exceed the largest sample by more than this factor.
-        self.overshoot = float(max(1.0, *(np.sum(np.abs(p)) for p in self._phases))) if self._phases else 1.0
 
     def push(self, x: Samples) -> NDArray[np.float32]:
         """Take ``(channels, n)`` samples, return ``(n,)`` magnitudes."""
@@ -194,22 +200,28 @@ class TruePeak:
         n = x.shape[1]
         # Copied, so that what is kept does not hold a large block alive.
         self._held = joined[:, joined.shape[1] - self._held.shape[1] :].copy()
-        top = np.max(np.abs(joined[:, _HALF_TAPS - 1 : _HALF_TAPS - 1 + n]), axis=0)
+        top = np.empty(n, np.float32)
+        for start in range(0, n, _CHUNK):  # pieces that stay in the processor's cache: three times as fast
+            end = min(start + _CHUNK, n)
+            self._peaks(joined[:, start : end + 2 * _HALF_TAPS - 1], top[start:end])
+        return top
+
+    def _peaks(self, x: Samples, out: NDArray[np.float32]) -> None:
+        n = len(out)
+        np.max(np.abs(x[:, _HALF_TAPS - 1 : _HALF_TAPS - 1 + n]), axis=0, out=out)
+        part = np.empty((x.shape[0], n), np.float32)
         for taps in self._phases:
             # Tap by tap: a sum in this order is the same however the signal is cut.
-            point = taps[0] * joined[:, :n]
+            point = taps[0] * x[:, :n]
             for i in range(1, len(taps)):
-                point += taps[i] * joined[:, i : i + n]
-            np.maximum(top, np.max(np.abs(point), axis=0), out=top)
-        magnitude: NDArray[np.float32] = top
-        return magnitude
+                np.multiply(x[:, i : i + n], taps[i], out=part)
+                point += part
+            np.maximum(out, np.max(np.abs(point), axis=0), out=out)
 
 
 @lru_cache(maxsize=4)
 def _phases(factor: int) -> tuple[NDArray[np.float32], ...]:
-    """Taps of the points between two samples, in order of time; none for a factor of 1."""
-    if factor == 1:
-        return ()
+    """Taps of the points between two samples, in order of time."""
     length = 2 * _HALF_TAPS * factor + 1
     taps = factor * np.asarray(firwin(length, 1.0 / factor, window=("kaiser", 6.0)))
     # Point p/factor after the middle sample m weighs sample m + i by taps[centre + p - i * factor].

@@ -1,6 +1,6 @@
 """Repair: damage that has a known form is found and undone; levels are set.
 
-``declip``     tops of the waveform that were cut off     sparsity, 88 ms
+``declip``     tops of the waveform that were cut off     sparsity, 76 ms
 ``declick``    clicks and pops up to 2 ms                 linear prediction, 16 ms
 ``dehum``      mains hum and its harmonics                subtraction of lines, no latency
 ``dewind``     wind and rumble                            moving high-pass, 24 ms

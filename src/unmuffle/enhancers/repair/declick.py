@@ -17,8 +17,8 @@ by far more than out of the signal.
 4. *Test*. Where a click was added, the residual falls back to that of its surroundings once the gap is
    filled. Where the voice itself was excited (a glottal pulse after a pause, a plosive), the
    resonance that follows still needs its cause, and the residual stays: then nothing is changed.
-   The residual's energy around the gap has to fall to less than a twentieth. (A tenth finds one click
-   in ten more and costs ten times the false alarms.)
+   The residual's energy around the gap has to fall to less than a twentieth, and its peak below the
+   threshold. (A tenth finds one click in ten more and costs ten times the false alarms.)
 
 If the system has no sound solution the gap is bridged between the medians of its two sides.
 Everything but the gaps comes out bit-identical; clean speech is left alone (false alarms on real
@@ -152,7 +152,8 @@ class _Mend(StepKernel):
             trial[first : last + 1] = filled
             reach = slice(first, min(last + 1 + self.order, self.size))
             after, back = self._residuals(trial, a)
-            if np.sum(np.square(after[reach])) < _LEFT * np.sum(np.square(forward[reach])):
+            left = np.sum(np.square(after[reach])) / np.sum(np.square(forward[reach]))
+            if left < _LEFT and np.max(after[reach]) <= self.settings.threshold * scale:
                 frame[:] = trial
                 forward, backward = after, back
                 mended = True

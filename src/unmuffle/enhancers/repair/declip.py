@@ -17,7 +17,7 @@ Detection, per channel and per sign
 Restoration: A-SPADE (analysis sparsity, Kitic et al.)
     Of all waveforms that agree with the reliable samples exactly and lie at or beyond the level
     where the tops were cut (the set Gamma), find the one whose spectrum is sparsest: voiced speech
-    and music are few lines. On frames of 32 ms, window w, with A the twice oversampled DFT, and
+    and music are few lines. On frames of 48 ms, window w, with A the twice oversampled DFT, and
     z, u the sparse spectrum and the dual variable of ADMM, for k = s, 2s, 3s, ...
 
         z = the k largest bins of A x + u, the others 0
@@ -56,14 +56,14 @@ from ..base import Enhancer, Kernel, StepKernel
 _Array = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
 
-_FRAME_S = 0.032
+_FRAME_S = 0.048
 _OVERLAP = 4
 _WINDOW_SUM = 1.5  # sum of the squared Hann windows at an overlap of four
 _HISTORY_S = 0.064
 _LONG_S = 0.0003
 _FLATNESS = 3.0
 _STEPS = 100.0
-_EQUAL = 1e-5
+_EQUAL = 2e-7  # float32 rounding
 _HIGHEST = 100.0  # a top is not raised by more than this factor
 _BATCH = 64  # frames restored together
 
@@ -73,13 +73,13 @@ class Declip(Enhancer):
     """Finds clipped samples and restores them by sparsity (A-SPADE). See the module docstring.
 
     >>> Declip().stream(16000).latency_ms
-    64.0
+    76.0
     """
 
     level: float = params.param(0.0, "clipping level, 0 = find it", low=0.0, high=100.0)
     tolerance: float = params.param(0.002, "flatness of a clipped top, relative", low=0.0, high=0.1)
     lookahead_ms: float = params.param(40.0, "sound in view beyond the frame", low=0.0, high=500.0)
-    accuracy: float = params.param(0.03, "stop at this relative misfit", low=0.001, high=0.5)
+    accuracy: float = params.param(0.05, "stop at this relative misfit", low=0.001, high=0.5)
 
     name: ClassVar[str] = "declip"
 
@@ -97,7 +97,7 @@ class _Restore(StepKernel):
         self.settings = settings
         self.past = round(_HISTORY_S * rate)
         self.long = max(3, round(_LONG_S * rate))
-        # Bins let in per round: as many Hz at any rate, two bins at 16 kHz where A has bins of 15.6 Hz.
+        # Bins let in per round: about as many at any rate in proportion to the bins there are.
         self.grow = max(1, round(rate / 16000))
         self.window = np.sin(np.pi * (np.arange(self.size) + 0.5) / self.size) ** 2
 

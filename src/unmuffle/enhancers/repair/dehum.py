@@ -22,11 +22,13 @@ Every 20 ms:
    is left at its line after the subtraction,
 
        e = x - Re sum_k g_k A_k exp(j k phi),
-       r_k = 2 / sum(w) sum w e exp(-j k phi),    A_k += (T / tau) r_k limited to twice its usual size,
+       r_k = 2 / sum(w) sum w e exp(-j k phi),    A_k += (T / tau) r_k, T the step,
 
-   a notch 1/(pi tau) = 1 Hz wide for what stands still. The limit is what keeps the voice: a loud
-   vowel that crosses a line hardly moves A_k, and leaves no tail. The rotation of the A_k, weighted
-   by their power and k, is a frequency error; f_0 follows it with a time constant of 1 s.
+   a notch 1/(pi tau) wide for what stands still: tau is 2 s, and 0.3 s while r_k itself stands still.
+   r_k is limited to twice its lower quartile over 3 s. That limit is what keeps the voice: a loud
+   vowel that crosses a line hardly moves A_k, and leaves no tail. Where r_k has stood still for
+   0.6 s, or cancels A_k, the hum itself has changed, or ended, and A_k is set anew at once. The common rotation of the
+   A_k, weighted by power and k, steers a phase-locked loop (2.5 rad/s) for f_0.
 4. *Gate*. g_k opens (50 ms) only where there is a line: |m|^2 must exceed twice the lower quartile of
    |z - m|^2, z the input's own phasors at the line over the last 3 s and m their median. When all
    gates have closed the search begins anew.
@@ -66,6 +68,8 @@ _FAST_S, _SLOW_S = 0.3, 2.0
 _LEAST_LIMIT = 0.02
 _RECENT = 0.1
 _STEADY = 0.5
+_CHANGED_STEPS = 30
+_GONE = 0.3
 _FADE_STEPS = 3
 _LOOP, _DAMPING = 2.5, 1.0  # phase-locked loop: natural frequency in radians per second
 _LINES_OF_SEARCH = 12
@@ -132,6 +136,7 @@ class _Cancel(StepKernel):
             "residual": np.zeros((_MEMORY, c, lines)),  # |r|
             "mean": np.zeros((c, lines), np.complex128),  # of r, over the last steps
             "power": np.zeros((c, lines)),  # of |r|^2
+            "steady": np.zeros((c, lines), np.int64),  # steps for which r has stood still
             "count": 0,
             "idle": 0,
         }
@@ -222,6 +227,7 @@ class _Cancel(StepKernel):
         state["residual"][:count] = np.abs(still - amplitude)
         state["mean"][:] = 0.0
         state["power"][:] = 0.0
+        state["steady"][:] = 0
         state["count"], state["idle"] = count, 0
         self._judge(state)
 
@@ -256,11 +262,19 @@ class _Cancel(StepKernel):
             self._judge(state)
         limit = 2.0 * np.quantile(state["residual"][:filled], 0.25, axis=0)
         limit = np.maximum(limit, _LEAST_LIMIT * np.abs(state["amplitude"]))
-        r = r * np.where(size > limit, limit / np.where(size > 0.0, size, 1.0), 1.0)
         state["mean"] = state["mean"] + _RECENT * (r - state["mean"])
-        state["power"] = state["power"] + _RECENT * (np.square(np.abs(r)) - state["power"])
+        state["power"] = state["power"] + _RECENT * (np.square(size) - state["power"])
         steady = np.square(np.abs(state["mean"])) > _STEADY * state["power"]
+        state["steady"] = np.where(steady, state["steady"] + 1, 0)
+        # What stays for longer than any vowel, or leaves nothing where the line was, is the line itself.
+        gone = np.abs(state["amplitude"] + state["mean"]) < _GONE * np.abs(state["amplitude"])
+        free = (state["steady"] >= _CHANGED_STEPS) | (steady & gone)
+        r = r * np.where(size > limit, limit / np.where(size > 0.0, size, 1.0), 1.0)
         change = self.seconds * np.where(steady, 1.0 / _FAST_S, 1.0 / _SLOW_S) * r
+        change = np.where(free, state["mean"], change)
+        state["steady"] = np.where(free, 0, state["steady"])
+        for name in ("mean", "power"):
+            state[name] = np.where(free, 0.0, state[name])
         k = np.arange(1, self.lines + 1)
         weight = np.where(state["open"], np.square(np.abs(state["amplitude"])), 0.0)
         mass = float(np.sum(weight * k * k))

@@ -53,7 +53,7 @@ _RISE_S, _FALL_S = 0.04, 0.4
 _COHERENCE_S = 0.25
 _LEVEL_S = 0.3
 _BELOW_SPEECH_DB = 6.0
-_DUAL_MONO = 1e-4  # share of the difference in the power of two channels below which they are copies
+_DUAL_MONO = 1e-4  # share of incoherent amplitude below which channels are copies of each other
 
 
 @dataclass(frozen=True)
@@ -163,9 +163,9 @@ class _Wind(SpectralKernel):
         state["cross"] = keep * state["cross"] + (1.0 - keep) * (low[:-1] * np.conj(low[1:]))
         state["auto"] = keep * state["auto"] + (1.0 - keep) * power[:, : self.top]
         auto, cross = state["auto"], state["cross"]
-        difference = float(np.sum(auto[:-1] + auto[1:] - 2.0 * np.abs(cross)))
-        if difference <= _DUAL_MONO * float(np.sum(auto)):
-            return None
         product = auto[:-1] * auto[1:]
+        common = float(np.sum(np.sqrt(product)))
+        if common - float(np.sum(np.abs(cross))) <= _DUAL_MONO * common:
+            return None
         coherence = np.square(np.abs(cross)) / np.where(product > 0.0, product, 1.0)
         return np.asarray(np.clip(1.0 - np.mean(coherence, axis=0), 0.0, 1.0))
