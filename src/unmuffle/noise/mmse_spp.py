@@ -68,6 +68,7 @@ class MmseSpp(NoiseTracker):
         smoothing_s: time constant of the PSD (0.8 per frame of 16 ms in the paper).
         stuck_s: time constant of the watched mean probability (0.9 per frame of 16 ms).
         startup_s: time over which the first estimate is formed.
+        gate_doubt_db: by how much that starts lower after digital silence: the first sound is then speech.
         compensate: make the estimate unbiased in noise; without, it is the paper's.
     """
 
@@ -76,12 +77,14 @@ class MmseSpp(NoiseTracker):
     smoothing_s: float = 0.0717
     stuck_s: float = 0.1519
     startup_s: float = 0.1
+    gate_doubt_db: float = 10.0
     compensate: bool = True
 
     def __post_init__(self) -> None:
         check_range(self, 3.0, 40.0, prior_snr_db=self.prior_snr_db)
         check_range(self, 0.001, 10.0, smoothing_s=self.smoothing_s, stuck_s=self.stuck_s)
         check_range(self, 0.01, 10.0, startup_s=self.startup_s)
+        check_range(self, 0.0, 60.0, gate_doubt_db=self.gate_doubt_db)
 
     def init(self, frames: Frames, channels: int) -> dict[str, Any]:
         """Return a new state."""
@@ -89,7 +92,7 @@ class MmseSpp(NoiseTracker):
         shape = (channels, frames.bins)
         a, b = smoothing(self.smoothing_s, frames), smoothing(self.stuck_s, frames)
         return {
-            "startup": startup.begin(frames, channels, self.startup_s),
+            "startup": startup.begin(frames, channels, self.startup_s, gate_doubt_db=self.gate_doubt_db),
             "noise": np.full(shape, silence(frames), np.float32),
             "absence": np.full(shape, 0.5, np.float32),  # recursive mean of 1 - p
             "scratch": np.empty((2, *shape), np.float32),

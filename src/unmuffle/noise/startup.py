@@ -15,10 +15,16 @@ The mean of the logarithm is not: with the power of noise being exponentially di
 
 is on target (within the uncertainty of few frames) for noise, and follows a short burst of speech
 only by its share of the frames.
+
+*After a gate, speech does come first.* Digital silence before the first sound means that something
+(a codec's silence suppression, a gate, an editor, a synthesiser) let nothing pass until there was
+something to say. The first tenth of a second is then more likely speech than noise, so a tracker may ask
+for an estimate that starts lower; noise that does set in there is caught up with, as any rise of it is.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -28,11 +34,21 @@ from .base import Power, frame_count, silence
 
 EULER = 0.5772157
 
+GATE_S = 0.1
+"""Digital silence that lasts at least this long before the first sound was made by a gate."""
 
-def begin(frames: Frames, channels: int, time_s: float) -> dict[str, Any]:
-    """Return the state of a start that lasts ``time_s``."""
+
+def begin(frames: Frames, channels: int, time_s: float, *, gate_doubt_db: float = 0.0) -> dict[str, Any]:
+    """Return the state of a start that lasts ``time_s``.
+
+    ``gate_doubt_db`` is by how much the estimate is lowered after a gate; only for trackers that catch
+    up with a rise of the noise within a second.
+    """
     return {
         "age": np.zeros(channels, np.int64),  # frames since the first sound
+        "quiet": np.zeros(channels, np.int64),  # frames of digital silence before it
+        "gated": frame_count(GATE_S, frames),
+        "doubt": gate_doubt_db * math.log(10.0) / 10.0,
         "skip": frames.size // frames.hop - 1,
         "count": frame_count(time_s, frames),
         "sum": np.zeros((channels, frames.bins), np.float32),
@@ -52,7 +68,10 @@ def step(power: Power, state: dict[str, Any], noise: Power) -> list[int]:
     age, skip, count = state["age"], state["skip"], state["count"]
     written = []
     for c in range(power.shape[0]):
-        if age[c] > skip + count or (age[c] == 0 and power[c].max() <= state["silence"]):
+        if age[c] > skip + count:
+            continue
+        if age[c] == 0 and power[c].max() <= state["silence"]:
+            state["quiet"][c] += 1
             continue
         age[c] += 1
         logs = np.log(np.maximum(power[c], state["silence"]))
@@ -65,7 +84,8 @@ def step(power: Power, state: dict[str, Any], noise: Power) -> list[int]:
             heard = age[c] - skip
         else:
             continue
-        np.exp(total / np.float32(heard) + np.float32(EULER), noise[c])
+        doubt = state["doubt"] if state["quiet"][c] >= state["gated"] else 0.0
+        np.exp(total / np.float32(heard) + np.float32(EULER - doubt), noise[c])
         written.append(c)
     state["done"] = bool((age > skip + count).all())
     return written
