@@ -54,7 +54,7 @@ REGISTRY: dict[str, Entry] = {
         "the best untrained setting: cepstral SNR, super-Gaussian",
         "spectral",
         gain_db=3.0,
-        clean_db=7.5,
+        clean_db=13.0,
         noise_db=7.0,
     ),
     "spectral-subtraction": Entry(
@@ -62,7 +62,7 @@ REGISTRY: dict[str, Entry] = {
         "subtracts the noise spectrum (Boll, Berouti)",
         "spectral",
         gain_db=3.5,
-        clean_db=11.0,
+        clean_db=15.0,
         noise_db=7.0,
     ),
     "multiband": Entry(
@@ -70,7 +70,7 @@ REGISTRY: dict[str, Entry] = {
         "subtracts band by band (Kamath & Loizou)",
         "spectral",
         gain_db=3.3,
-        clean_db=10.0,
+        clean_db=14.0,
         noise_db=8.5,
     ),
     "wiener": Entry(
@@ -78,7 +78,7 @@ REGISTRY: dict[str, Entry] = {
         "Wiener filter from the a-priori SNR",
         "spectral",
         gain_db=3.1,
-        clean_db=10.0,
+        clean_db=13.5,
         noise_db=9.5,
     ),
     "wiener-gamma": Entry(
@@ -86,7 +86,7 @@ REGISTRY: dict[str, Entry] = {
         "Wiener filter from the a-posteriori SNR",
         "spectral",
         gain_db=3.9,
-        clean_db=12.5,
+        clean_db=16.5,
         noise_db=5.0,
     ),
     "parametric-wiener": Entry(
@@ -94,7 +94,7 @@ REGISTRY: dict[str, Entry] = {
         "Wiener filter with strength and exponent",
         "spectral",
         gain_db=4.2,
-        clean_db=13.5,
+        clean_db=17.0,
         noise_db=5.5,
     ),
     "mmse-stsa": Entry(
@@ -102,7 +102,7 @@ REGISTRY: dict[str, Entry] = {
         "amplitude estimator (Ephraim & Malah 1984)",
         "spectral",
         gain_db=3.5,
-        clean_db=11.5,
+        clean_db=15.0,
         noise_db=8.0,
     ),
     "log-mmse": Entry(
@@ -110,7 +110,7 @@ REGISTRY: dict[str, Entry] = {
         "log-amplitude estimator (Ephraim & Malah 1985)",
         "spectral",
         gain_db=3.3,
-        clean_db=10.5,
+        clean_db=14.0,
         noise_db=9.0,
     ),
     "omlsa": Entry(
@@ -118,7 +118,7 @@ REGISTRY: dict[str, Entry] = {
         "log-amplitude with speech presence (Cohen)",
         "spectral",
         gain_db=3.1,
-        clean_db=10.0,
+        clean_db=13.5,
         noise_db=11.0,
     ),
     "mosie": Entry(
@@ -126,7 +126,7 @@ REGISTRY: dict[str, Entry] = {
         "amplitude estimator with a super-Gaussian prior",
         "spectral",
         gain_db=3.6,
-        clean_db=10.5,
+        clean_db=14.0,
         noise_db=9.0,
     ),
     "declip": Entry(
