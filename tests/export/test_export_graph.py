@@ -15,13 +15,19 @@ from unmuffle.train import checkpoint, nets  # noqa: E402
 from unmuffle.train.config import TrainConfig  # noqa: E402
 
 FACTS = {"name": "n", "licence": "MIT", "data": {}, "recipe": {}, "scores": {}}
-SIZES = {"live": {"hidden": 16, "memory": 12, "low_bins": 30}}
+SIZES = {
+    "live": {"hidden": 16, "memory": 12, "low_bins": 30},
+    "live-low": {"hidden": 16, "memory": 12, "low_bins": 30},
+    "mask-lstm": {"hidden": 16, "layers": 2},
+    "unet": {"channels": 4, "depth": 3},
+    "dccrn": {"width": 0.15, "hidden": 16},
+}
 
 
 def network(name: str) -> torch.nn.Module:
     torch.manual_seed(2)
     net = nets.make(name, SIZES.get(name, {})).eval()
-    if name == "live":
+    if name.startswith("live"):
         with torch.no_grad():
             net.decode.weight.mul_(10)
     return net
@@ -46,6 +52,27 @@ def test_every_network_exports_and_streams(name: str) -> None:
     assert found.streamed < 1e-5
     assert found.size_bytes == 4 * sum(p.numel() for p in net.parameters())
     assert "PyTorch against ONNX" in str(found)
+
+
+def test_a_network_that_looks_ahead_runs_whole(rng: np.random.Generator, tmp_path: Path) -> None:
+    from unmuffle.enhancers.base import UNBOUNDED, run_offline
+    from unmuffle.enhancers.neural.network import NeuralEnhancer
+
+    torch.manual_seed(0)
+    net = nets.make("mask-lstm", {"hidden": 16, "bidirectional": True}).eval()
+    path = tmp_path / "both.onnx"
+    path.write_bytes(graph.to_bytes(net, FACTS))
+    model = load(path)
+    assert not model.facts.causal
+    assert parity.prove(net, model).torch < 1e-5
+    enhancer = NeuralEnhancer(model=str(path))
+    assert enhancer.stream(16000).latency_samples == UNBOUNDED
+    x = (0.1 * rng.standard_normal((2, 9000))).astype(np.float32)
+    y = run_offline(enhancer, x, 16000)
+    assert y.shape == x.shape
+    # A mask in [0, 1] of a wire-like network: what comes out is aligned with what went in.
+    lag = np.argmax(np.correlate(y[0, 2000:6000], x[0, 2000:6000], "full")) - 3999
+    assert lag == 0
 
 
 @torch.no_grad()

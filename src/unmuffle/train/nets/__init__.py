@@ -41,6 +41,12 @@ class Net(Protocol):
 
 NETS: dict[str, tuple[str, str, str]] = {
     "live": (".live", "Live", "LiveConfig"),
+    "live-low": (".live", "LiveLow", "LiveConfig"),
+    "tiny": (".tiny", "Tiny", "TinyConfig"),
+    "mask-lstm": (".mask_lstm", "MaskLstm", "MaskLstmConfig"),
+    "r-ced": (".rced", "Rced", "RcedConfig"),
+    "unet": (".unet", "Unet", "UnetConfig"),
+    "dccrn": (".dccrn", "Dccrn", "DccrnConfig"),
 }
 """Name -> (module, class of the network, class of its sizes)."""
 

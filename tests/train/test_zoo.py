@@ -1,0 +1,187 @@
+"""What every network of the zoo promises."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from unmuffle.errors import ParameterError  # noqa: E402
+from unmuffle.signal.stft import StftSpec  # noqa: E402
+from unmuffle.train import nets  # noqa: E402
+from unmuffle.train.nets.parts import Meter, erb_bands  # noqa: E402
+from unmuffle.train.nets.tiny import BANDS, Tiny  # noqa: E402
+
+SIZES = {
+    "live": {"hidden": 16},
+    "live-low": {"hidden": 16},
+    "mask-lstm": {"hidden": 16},
+    "unet": {"channels": 4, "depth": 3},
+    "dccrn": {"width": 0.15, "hidden": 16},
+}
+NAMES = sorted(nets.NETS)
+
+MILLIONS = {
+    # Dense: 321 * 160 + 160; LSTMs: 2 * 4 * 160 * 322; taps: 161 * 401.
+    "live": 0.528,
+    "live-low": 0.528,
+    # 96 * 64 + 64; GRUs of 3 * 80 * (64 + 82) and 3 * 80 * 162; 81 * 24.
+    "tiny": 0.082,
+    # 4 * 256 * (161 + 258) + 4 * 256 * 514 + 257 * 161.
+    "mask-lstm": 0.997,
+    "r-ced": 0.033,  # as the paper states
+    "unet": 0.985,
+    "dccrn": 2.77,  # the paper's 3.7 with 257 bins
+}
+
+
+def made(name: str) -> torch.nn.Module:
+    torch.manual_seed(4)
+    return nets.make(name, SIZES.get(name, {})).eval()
+
+
+def frames(count: int = 12, channels: int = 1) -> torch.Tensor:
+    return torch.randn(1, channels, count, 161, 2, generator=torch.Generator().manual_seed(1))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", NAMES)
+def test_streamed_equals_whole(name: str) -> None:
+    net, x = made(name), frames()
+    whole, *after = net(x, *net.initial())
+    state = net.initial()
+    parts = []
+    for start in (0, 1, 4, 9):
+        stop = {0: 1, 1: 4, 4: 9, 9: 12}[start]
+        y, *state = net(x[:, :, start:stop], *state)
+        parts.append(y)
+    assert torch.max(torch.abs(torch.cat(parts, 2) - whole)) < 1e-5
+    for a, b in zip(state, after, strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", NAMES)
+def test_causal(name: str) -> None:
+    net, x = made(name), frames()
+    assert net.causal
+    y = net(x, *net.initial())[0]
+    x[:, :, 8:] = 7.0
+    assert torch.allclose(net(x, *net.initial())[0][:, :, :8], y[:, :, :8], atol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", NAMES)
+def test_state_keeps_its_shape_and_silence_is_finite(name: str) -> None:
+    net = made(name)
+    state = net.initial(2, 1)
+    assert len(net.state_names()) == len(state)
+    y, *after = net(torch.zeros(2, 1, 5, 161, 2), *state)
+    assert y.shape == (2, 1, 5, 161, 2)
+    assert not y.any()
+    assert [s.shape for s in after] == [s.shape for s in state]
+    assert all(torch.isfinite(s).all() for s in after)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_weight_learns(name: str) -> None:
+    net = made(name).train()
+    net(frames(), *net.initial())[0].square().sum().backward()
+    # A bias before a batch norm has no effect by construction.
+    idle = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()]
+    assert all(n.endswith("bias") for n in idle)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_number_of_weights(name: str) -> None:
+    count = sum(p.numel() for p in nets.make(name).parameters()) / 1e6
+    assert count == pytest.approx(MILLIONS[name], rel=0.05)
+
+
+@torch.no_grad()
+def test_bidirectional_looks_ahead() -> None:
+    net = nets.make("mask-lstm", {"hidden": 8, "bidirectional": True}).eval()
+    assert not net.causal
+    x = frames()
+    y = net(x)[0]
+    x[:, :, 8:] = 7.0
+    assert not torch.allclose(net(x)[0][:, :, :8], y[:, :, :8], atol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["r-ced", "unet"])
+def test_mapping(name: str) -> None:
+    net = nets.make(name, {**SIZES.get(name, {}), "mapping": True}).eval()
+    x = frames()
+    y = net(x, *net.initial())[0]
+    # A real gain, positive, that may amplify: the phase is that of the input.
+    gain = (y * x).sum(-1) / x.square().sum(-1)
+    assert (gain > 0).all()
+    assert torch.allclose(gain.unsqueeze(-1) * x, y, atol=1e-4)
+
+
+def test_live_low_answers_within_8_ms() -> None:
+    spec = nets.make("live-low").spec
+    at = spec.at(16000)
+    assert (at.latency + at.hop) / 16 == 8.0
+    assert at.bins == 161
+
+
+def test_tiny_fits_into_100_kb_of_bytes() -> None:
+    assert sum(p.numel() for p in Tiny().parameters()) < 100_000
+
+
+@torch.no_grad()
+def test_tiny_hears_pitch_and_not_level() -> None:
+    torch.manual_seed(0)
+    net = Tiny().eval()
+    x = frames(40)
+    y = net(x, *net.initial())[0]
+    assert torch.allclose(net(100 * x, *net.initial())[0] / 100, y, atol=1e-3)
+    # The lag features of a 200 Hz harmonic spectrum peak at 5 ms.
+    power = torch.full((161,), 1e-4)
+    power[4::4] = 1.0
+    voiced = power.sqrt().sqrt() @ net.lags
+    lags = 2.0 + 0.2 * torch.arange(48)
+    assert abs(float(lags[voiced.argmax()]) - 5.0) < 0.11 or abs(float(lags[voiced.argmax()]) - 10.0) < 0.11
+
+
+@pytest.mark.parametrize(("bins", "top"), [(161, 8000.0), (81, 4000.0), (481, 24000.0)])
+def test_erb_bands_share_every_bin(bins: int, top: float) -> None:
+    shares = erb_bands(bins, top, BANDS)
+    assert torch.allclose(shares.sum(1), torch.ones(bins))
+    assert (shares >= 0).all()
+    assert ((shares > 0).sum(1) <= 2).all()
+    weight = shares.sum(0)
+    assert (weight > 0.4).all()
+    assert weight[-2] > 3 * weight[1]  # wider at the top
+
+
+@torch.no_grad()
+def test_meter_is_the_mean_of_what_there_was() -> None:
+    meter = Meter(5)
+    x = torch.arange(12.0)[None] ** 1.5
+    mean, state = meter(x[:, :7], meter.initial(1))
+    rest, _ = meter(x[:, 7:], state)
+    both = torch.cat((mean, rest), 1)[0]
+    for i in range(12):
+        assert float(both[i]) == pytest.approx(float(x[0, max(0, i - 4) : i + 1].mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("tiny", {"hidden": 0}),
+        ("mask-lstm", {"layers": 0}),
+        ("r-ced", {"frames": 1}),
+        ("unet", {"depth": 9}),
+        ("dccrn", {"width": 0.0}),
+    ],
+)
+def test_bad_sizes(name: str, sizes: dict[str, float]) -> None:
+    with pytest.raises(ParameterError):
+        nets.make(name, sizes)
+
+
+def test_specs_are_specs() -> None:
+    assert all(isinstance(nets.make(n, SIZES.get(n, {})).spec, StftSpec) for n in NAMES)
