@@ -37,9 +37,7 @@ def cosines(bins: int, order: int) -> Array:
     size = 2 * (bins - 1)
     weight = np.full(bins, 2.0 / size)
     weight[[0, -1]] = 1.0 / size
-    out: NDArray[np.float64] = weight * np.cos(
-        2.0 * np.pi / size * np.outer(np.arange(order + 1), np.arange(bins))
-    )
+    out: NDArray[np.float64] = weight * np.cos(2.0 * np.pi / size * np.outer(np.arange(order + 1), np.arange(bins)))
     return out
 
 

@@ -58,9 +58,7 @@ class ArEnhancer(Enhancer):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.noise_order > self.order:
-            raise ParameterError(
-                f"noise_order = {self.noise_order} is above order = {self.order}; give at most that"
-            )
+            raise ParameterError(f"noise_order = {self.noise_order} is above order = {self.order}; give at most that")
         if self.profile is not None and not isinstance(self.profile, NoiseProfile):
             raise ParameterError(f"profile = {self.profile!r}; give what noise.profile_from(...) returns")
 

@@ -349,9 +349,7 @@ def run_linear(
                         )
                         dev_v = np.sqrt(found)
                     else:
-                        shape, scale, found = adapt(
-                            belief[0], belief[1], belief[2], belief[3], white[l], error, spread
-                        )
+                        shape, scale, found = adapt(belief[0], belief[1], belief[2], belief[3], white[l], error, spread)
                         variance = found
                     belief[0] = shape
                     belief[1] = scale
