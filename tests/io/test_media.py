@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from io_helpers import RATE, copy, lag, memory_info, noise
 
-from unmuffle.errors import DtypeError, NotAudioError, OutputError, ParameterError, ShapeError
+from unmuffle.errors import DtypeError, NonFiniteError, NotAudioError, OutputError, ParameterError, ShapeError
 from unmuffle.io import open_reader, open_writer, probe, quantise, read, supported_extensions, write
 
 LOSSLESS = [
@@ -224,6 +224,27 @@ def test_blocks_have_the_asked_length_and_join_to_the_whole(tmp_path: Path, fram
         assert 0 < blocks[-1].shape[1] <= frames
         np.testing.assert_array_equal(np.concatenate(blocks, axis=1), whole)
         assert all(block.dtype == np.float32 and block.flags.c_contiguous for block in blocks)
+
+
+def test_the_writer_keeps_no_hold_of_the_callers_array(tmp_path: Path) -> None:
+    for ext in (".flac", ".ogg", ".m4a", ".wav"):
+        x = noise(1, 5000)
+        with open_writer(tmp_path / f"a{ext}", memory_info(1, sample_format="PCM_16")) as writer:
+            block = np.empty((1, 10), dtype=np.float32)
+            for start in range(0, 5000, 10):
+                block[:] = x[:, start : start + 10]
+                writer.write(block)
+        write(tmp_path / f"b{ext}", x, RATE, "PCM_16")
+        np.testing.assert_array_equal(read(tmp_path / f"a{ext}")[0], read(tmp_path / f"b{ext}")[0])
+
+
+@pytest.mark.parametrize("ext", [".flac", ".mp3", ".ogg", ".m4a", ".opus"])
+def test_nan_cannot_be_written_where_there_is_no_nan(tmp_path: Path, ext: str) -> None:
+    x = noise(1, 5000)
+    x[0, 10] = np.nan
+    with pytest.raises(NonFiniteError, match="FLOAT"):
+        write(tmp_path / f"a{ext}", x, RATE)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_clipping_is_counted(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ import pytest
 import soundfile
 from io_helpers import RATE, noise
 
-from unmuffle.io import quantise, read, write
+from unmuffle.errors import MediaError
+from unmuffle.io import probe, quantise, read, write
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"}
 COPY = """
 import sys
+import threading
 from unmuffle.errors import UnmuffleError
 from unmuffle.io import open_reader, open_writer
 raw_in, raw_out, where = sys.argv[1:4]
@@ -84,6 +87,27 @@ def test_into_a_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path / "b.flac")[0], read(tmp_path / "a.wav")[0])
 
 
+def test_named_pipes(tmp_path: Path) -> None:
+    x = quantise(noise(2, 5003), "PCM_16")
+    for ext in (".wav", ".flac"):
+        write(tmp_path / f"a{ext}", x, RATE, "PCM_16")
+        pipe = tmp_path / f"pipe{ext}"
+        os.mkfifo(pipe)
+        feeder = threading.Thread(target=lambda a=tmp_path / f"a{ext}", b=pipe: b.write_bytes(a.read_bytes()))
+        feeder.start()
+        y, _ = read(pipe)
+        feeder.join()
+        np.testing.assert_array_equal(y, x)
+        with pytest.raises(MediaError, match="pipe"):
+            probe(pipe)
+    taken = []
+    drain = threading.Thread(target=lambda: taken.append((tmp_path / "pipe.wav").read_bytes()))
+    drain.start()
+    write(tmp_path / "pipe.wav", x, RATE, "PCM_16")
+    drain.join()
+    assert taken[0].endswith((x * 32768).astype("<i2").T.tobytes())
+
+
 @pytest.mark.parametrize(
     ("data", "error"), [(b"", "NotAudioError"), (b"hello world, no sound here" * 50, "NotAudioError")]
 )
@@ -109,8 +133,6 @@ def test_a_reader_that_stops_is_an_output_error() -> None:
         assert process.stdout is not None
         assert process.stdin is not None
         assert process.stderr is not None
-        import threading
-
         def feed() -> None:
             try:
                 process.stdin.write(data)  # type: ignore[union-attr]

@@ -10,7 +10,7 @@ from typing import Any, Final
 import av
 import soundfile
 
-from unmuffle.errors import MediaNotFoundError, NotAudioError, TruncatedError
+from unmuffle.errors import MediaError, MediaNotFoundError, NotAudioError, TruncatedError
 from unmuffle.io.guard import LIBAV_ERROR, for_libav, for_sndfile, reading
 from unmuffle.io.info import MediaInfo
 from unmuffle.io.integrity import missing_bytes
@@ -63,12 +63,13 @@ def check_file(path: str, *, allow_truncated: bool) -> None:
         raise MediaNotFoundError(f"{path!r} does not exist: check the spelling and the folder")
     if os.path.isdir(path):
         raise IsADirectoryError(path)
-    if os.path.isfile(path):
-        if os.path.getsize(path) == 0:
-            raise NotAudioError(f"{path!r} is empty (0 bytes): record or download it again")
-        missing = 0 if allow_truncated else missing_bytes(path)
-        if missing:
-            raise truncated(path, f"{missing} bytes" if missing > 1 else "its index")
+    if not os.path.isfile(path):
+        raise MediaError(f"{path!r} is a device or a pipe, which can be read only once: use open_reader")
+    if os.path.getsize(path) == 0:
+        raise NotAudioError(f"{path!r} is empty (0 bytes): record or download it again")
+    missing = 0 if allow_truncated else missing_bytes(path)
+    if missing:
+        raise truncated(path, f"{missing} bytes" if missing > 1 else "its index")
 
 
 def truncated(path: str, what: str) -> TruncatedError:

@@ -12,7 +12,6 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
 from types import TracebackType
 from typing import Any, BinaryIO, Final
@@ -22,6 +21,7 @@ import numpy as np
 import soundfile
 
 from unmuffle.errors import MediaError, NotAudioError, ParameterError, TruncatedError
+from unmuffle.io.atomic import is_special
 from unmuffle.io.feed import Feed
 from unmuffle.io.guard import LIBAV_ERROR, for_sndfile, reading
 from unmuffle.io.info import MediaInfo
@@ -58,10 +58,11 @@ class _Source(ABC):
 class MediaReader:
     """An open media file or pipe; made by :func:`open_reader`, used as a context manager."""
 
-    def __init__(self, info: MediaInfo, source: _Source) -> None:
+    def __init__(self, info: MediaInfo, source: _Source, owned: BinaryIO | None = None) -> None:
         self.info = info
         self.frames_read = 0
         self._source = source
+        self._owned = owned
         self._started = False
 
     def blocks(self, frames: int = BLOCK_FRAMES) -> Iterator[Samples]:
@@ -102,13 +103,15 @@ class MediaReader:
     def share_feed(self) -> Feed | None:
         """The open container, for a writer that copies its other streams; None if it cannot be shared."""
         source = self._source
-        if isinstance(source, _LibavSource) and self.info.path != "-" and not source.feed.started:
+        if isinstance(source, _LibavSource) and os.path.isfile(self.info.path) and not source.feed.started:
             return source.feed.share()
         return None
 
     def close(self) -> None:
         """Let go of the file; harmless when repeated."""
         self._source.close()
+        if self._owned is not None:
+            self._owned.close()
 
     def __enter__(self) -> MediaReader:
         return self
@@ -142,7 +145,16 @@ def open_reader(
     if raw_format is not None:
         return _open_raw(name, raw_format, sample_rate, 1 if channels is None else channels)
     if name == "-":
-        return _open_stdin(allow_truncated)
+        with reading(name):
+            return _open_stream(name, sys.stdin.buffer, allow_truncated, close=False)
+    if is_special(name):  # a named pipe, or the shell's <(...)
+        with reading(name):
+            pipe = open(name, "rb")
+            try:
+                return _open_stream(name, pipe, allow_truncated, close=True)
+            except BaseException:
+                pipe.close()
+                raise
     info = probe(name, allow_truncated=allow_truncated)
     with reading(name):
         if info.container == "wav" and info.sample_format in SAMPLE_BYTES:
@@ -182,35 +194,32 @@ def _open_raw(name: str, raw_format: str, sample_rate: int | None, channels: int
     return MediaReader(info, _WavSource(stream, header, name, True, close=name != "-"))
 
 
-def _open_stdin(allow_truncated: bool) -> MediaReader:
-    name = "-"
-    with reading(name):
-        raw: BinaryIO = sys.stdin.buffer
-        head = read_exactly(raw, 12)
-        if not head:
-            raise NotAudioError("standard input is empty: the program before the pipe has written nothing")
-        stream = _Rewound(head, raw)
-        if head[8:] == b"WAVE":
-            header = read_header(stream, name)
-            frames = None if header.data_bytes is None else header.data_bytes // header.frame_bytes
-            info = MediaInfo(
-                path=name, container="wav", codec="pcm", sample_rate=header.sample_rate, channels=header.channels,
-                sample_format=header.sample_format, channel_layout=header.layout, frames=frames,
-                duration_s=None if frames is None else frames / header.sample_rate,
-            )  # fmt: skip
-            return MediaReader(info, _WavSource(stream, header, name, allow_truncated, close=False))
-        options = {"format_whitelist": DEMUXERS}
-        container = av.open(stream, "r", container_options=options, metadata_errors="replace")
-        try:
-            info = describe(container, name)
-        except BaseException:
-            container.close()
-            raise
-        # The first packets are gone: _LibavSource must not count on reading them again.
+def _open_stream(name: str, raw: BinaryIO, allow_truncated: bool, *, close: bool) -> MediaReader:
+    """A pipe: WAV as it comes, other formats as far as libav reads them without seeking."""
+    owned = raw if close else None
+    head = read_exactly(raw, 12)
+    if not head:
+        raise NotAudioError(f"{name!r} (a pipe) is empty: the program before it has written nothing")
+    stream = _Rewound(head, raw)
+    if head[8:] == b"WAVE":
+        header = read_header(stream, name)
+        frames = None if header.data_bytes is None else header.data_bytes // header.frame_bytes
+        info = MediaInfo(
+            path=name, container="wav", codec="pcm", sample_rate=header.sample_rate, channels=header.channels,
+            sample_format=header.sample_format, channel_layout=header.layout, frames=frames,
+            duration_s=None if frames is None else frames / header.sample_rate,
+        )  # fmt: skip
+        return MediaReader(info, _WavSource(stream, header, name, allow_truncated, close=False), owned)
+    container = av.open(stream, "r", container_options={"format_whitelist": DEMUXERS}, metadata_errors="replace")
+    try:
+        info = describe(container, name)
+        # To know when the sound begins beside a picture, packets were decoded that cannot be read again.
         if len(container.streams) > 1:
-            container.close()
-            raise NotAudioError("standard input holds a video or cover art: give the file by its name instead")
-        return MediaReader(replace(info, path=name), _LibavSource(Feed(container, info.audio_index), info))
+            raise NotAudioError(f"{name!r} (a pipe) holds a video or cover art: give the file by its name instead")
+    except BaseException:
+        container.close()
+        raise
+    return MediaReader(info, _LibavSource(Feed(container, info.audio_index), info), owned)
 
 
 class _Rewound(io.RawIOBase, BinaryIO):  # type: ignore[misc]  # RawIOBase is a BinaryIO in all but name

@@ -7,7 +7,7 @@ file, or pipe, that it is given. :mod:`unmuffle.io.writer` chooses and owns it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from fractions import Fraction
 from typing import Any, BinaryIO, Final
@@ -145,6 +145,29 @@ _UNFLUSHED: Final = {"ac3": 256, "mp2": 481}
 _FREE_FRAME: Final = 4096
 
 
+class _Rechunker:
+    """Blocks of any length in, blocks of one length out: encoders then do the same however they are fed."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self._pending: list[Samples] = []
+        self._held = 0
+
+    def push(self, block: Samples) -> Iterator[Samples]:
+        self._held += block.shape[1]
+        if self._held < self._length:
+            self._pending.append(block.copy())  # the caller may use its array again
+            return
+        joined = np.concatenate([*self._pending, block], axis=1)
+        whole = self._held - self._held % self._length
+        self._pending, self._held = [joined[:, whole:].copy()], self._held - whole
+        for start in range(0, whole, self._length):
+            yield joined[:, start : start + self._length]
+
+    def rest(self) -> Samples | None:
+        return np.concatenate(self._pending, axis=1) if self._held else None
+
+
 class LibavSink(Sink):
     """An encoder and a container of libav; beside a picture also the other streams of the source."""
 
@@ -171,8 +194,7 @@ class LibavSink(Sink):
         notes: list[str],
     ) -> None:
         self._channels, self._bits, self._rate = channels, bits, sample_rate
-        self._pending: list[Samples] = []
-        self._held = self._packets = 0
+        self._packets = 0
         self._position = round(start_s * sample_rate)
         self._start = self._position
         # ADTS, MPEG-TS and AVI have no way to say "drop the first 1024 samples", nor has libav's MP4 muxer when the
@@ -235,7 +257,7 @@ class LibavSink(Sink):
         for packet in pictures:
             out.mux(packet)
         context = self._audio.codec_context
-        self._frame = context.frame_size or _FREE_FRAME
+        self._frames = _Rechunker(context.frame_size or _FREE_FRAME)
         self._kind = context.format.name
         self._layout = context.layout
         self._base = Fraction(1, self._rate)
@@ -258,16 +280,8 @@ class LibavSink(Sink):
 
     def write(self, block: Samples) -> None:
         """Take the next block."""
-        self._pending.append(block)
-        self._held += block.shape[1]
-        if self._held < self._frame:
-            return
-        joined = np.concatenate(self._pending, axis=1)
-        whole = self._held - self._held % self._frame
-        for start in range(0, whole, self._frame):
-            self._encode(joined[:, start : start + self._frame])
-        self._pending = [joined[:, whole:].copy()]
-        self._held -= whole
+        for frame in self._frames.push(block):
+            self._encode(frame)
 
     def _encode(self, samples: Samples) -> None:
         kind = self._kind.removesuffix("p")
@@ -315,9 +329,9 @@ class LibavSink(Sink):
 
     def finish(self) -> None:
         """Write what is held back and close the file."""
-        if self._held:
-            self._encode(np.concatenate(self._pending, axis=1))
-            self._pending, self._held = [], 0
+        rest = self._frames.rest()
+        if rest is not None:
+            self._encode(rest)
         delay = _UNFLUSHED.get(self._audio.codec_context.name, 0)
         if delay and self._position > self._start:
             self._encode(np.zeros((self._channels, delay), dtype=np.float32))
@@ -427,6 +441,7 @@ class VorbisSink(Sink):
         kbps = bit_rate / 1000 * (2 / channels) * (44100 / sample_rate)
         quality = float(np.clip(np.interp(kbps, _VORBIS_KBPS, np.arange(-1, 11)) / 10, 0.0, 1.0))
         self._interim, self._target, self._tags, self._source = interim, target, dict(tags or {}), source
+        self._frames = _Rechunker(_FREE_FRAME)
         file = for_sndfile(interim)
         try:
             self._file = soundfile.SoundFile(
@@ -438,11 +453,14 @@ class VorbisSink(Sink):
     def write(self, block: Samples) -> None:
         """Take the next block."""
         # libvorbis keeps a call's samples on the stack: many at once overflow it.
-        for start in range(0, block.shape[1], _FREE_FRAME):
-            self._file.write(block[:, start : start + _FREE_FRAME].T)
+        for frame in self._frames.push(block):
+            self._file.write(frame.T)
 
     def finish(self) -> None:
         """Write what is held back and close the file."""
+        rest = self._frames.rest()
+        if rest is not None:
+            self._file.write(rest.T)
         self._file.close()
         tags = {key: value for key, value in self._tags.items() if key.lower() not in MUXER_TAGS}
         picture = None if self._source is None else cover_text(self._source)

@@ -18,7 +18,7 @@ from typing import BinaryIO, Final
 import av
 import numpy as np
 
-from unmuffle.errors import DtypeError, OutputError, ParameterError, ShapeError, UnmuffleError
+from unmuffle.errors import DtypeError, NonFiniteError, OutputError, ParameterError, ShapeError, UnmuffleError
 from unmuffle.io import mp4
 from unmuffle.io.atomic import AtomicFile, is_special
 from unmuffle.io.formats import ENCODERS, LOSSLESS, Container, container_for, family
@@ -69,6 +69,11 @@ class MediaWriter:
         if block.ndim != 2 or block.shape[0] != self._channels:
             raise ShapeError(
                 f"a block of shape {block.shape} does not fit {self._channels} channels: write (channels, samples)"
+            )
+        if self.sample_format not in ("FLOAT", "DOUBLE") and not np.isfinite(block).all():
+            raise NonFiniteError(
+                f"the block holds NaN or infinity, which {self.name!r} ({self.sample_format}) cannot store: "
+                "repair it, or write FLOAT"
             )
         self.clipped += count_clipped(block, self.sample_format)
         with writing(self.name):
