@@ -179,6 +179,57 @@ def test_learning_rate_curve() -> None:
     assert learning_rate(recipe, 999, 2.0) == pytest.approx(1e-3)
 
 
+def test_plateau_halves_the_rate_and_ends_the_run(tmp_path: Path, small_pool: Pool) -> None:
+    from dataclasses import replace
+
+    recipe = replace(RECIPE, schedule="plateau", patience=1, steps=1000, epoch_items=2, final_rate=0.3)
+    trainer = Trainer(tmp_path, small_pool, recipe)
+    trainer.validate = lambda: {"loss": 1.0, "si_sdr": 0.0}  # type: ignore[method-assign]  # it never gets better
+    trainer.run()
+    # The first epoch sets the mark, the second halves the rate, the third takes it below 0.3.
+    assert trainer.step == 3
+    assert trainer.finished
+    rates = [float(r["learning_rate"]) for r in csv.DictReader((tmp_path / "log.csv").read_text().splitlines())]
+    assert rates == pytest.approx([recipe.learning_rate, recipe.learning_rate, 0.5 * recipe.learning_rate])
+    assert Trainer(tmp_path, small_pool).finished  # also after a restart
+
+
+def test_early_stop(tmp_path: Path, small_pool: Pool) -> None:
+    from dataclasses import replace
+
+    trainer = Trainer(tmp_path, small_pool, replace(RECIPE, early_stop=2, steps=1000, epoch_items=2))
+    losses = iter([3.0, 2.0, 2.5, 1.0, 1.5, 1.2, 0.1])
+    trainer.validate = lambda: {"loss": next(losses), "si_sdr": 0.0}  # type: ignore[method-assign]
+    trainer.run()
+    assert trainer.step == 6
+    best = checkpoint.load(next(tmp_path.glob("best-*.pt")))
+    assert best["step"] == 4
+
+
+def test_listening_samples(tmp_path: Path, small_pool: Pool) -> None:
+    from dataclasses import replace
+
+    import soundfile
+
+    Trainer(tmp_path, small_pool, replace(RECIPE, samples=3, steps=4)).run()
+    names = sorted(p.name for p in (tmp_path / "samples").iterdir())
+    assert names == [f"{k:02d}-{n}.wav" for k in range(3) for n in ("epoch0001", "noisy", "target")]
+    x, rate = soundfile.read(tmp_path / "samples" / "02-noisy.wav")
+    assert (x.size, rate) == (8000, 16000)
+
+
+def test_tensorboard_that_is_not_installed(
+    tmp_path: Path, small_pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from unmuffle.errors import MissingExtraError
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MissingExtraError, match="train"):
+        Trainer(tmp_path, small_pool, replace(RECIPE, tensorboard=True)).run()
+
+
 def test_the_clock_ends_a_run_with_a_budget(tmp_path: Path, small_pool: Pool) -> None:
     from dataclasses import replace
 

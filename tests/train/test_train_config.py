@@ -41,6 +41,8 @@ def test_whole_numbers_are_fine_for_floats(tmp_path: Path) -> None:
         ("bf16 = 1", ParameterError, "bf16"),
         ("batch = 3\nepoch_items = 8", ParameterError, "multiple"),
         ("learning_rate = -1.0", ParameterError, "learning_rate"),
+        ('schedule = "linear"', ParameterError, "schedule"),
+        ("patience = 0", ParameterError, "patience"),
         ("clip_norm = 0.0", ParameterError, "clip_norm"),
         ("mix = 3", ParameterError, "table"),
         ("sizes = 3", ParameterError, "table"),

@@ -30,6 +30,8 @@ from ..enhancers import params
 from ..errors import MediaNotFoundError, ParameterError, UnknownParameterError
 from .losses import LossWeights
 
+SCHEDULES = ("cosine", "plateau")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -45,12 +47,18 @@ class TrainConfig:
         epoch_items: mixtures between two validations.
         valid_items: mixtures of each validation, always the same ones.
         learning_rate, final_rate: at the end of the warm-up, and as a share of it at the end.
+        schedule: "cosine", or "plateau": halve the rate when the validation loss has not fallen for
+            ``patience`` epochs, and end when it is below its final share.
+        patience: see ``schedule``.
+        early_stop: epochs without a lower validation loss after which the run ends; 0 for never.
         warmup_steps: over which the learning rate rises.
         weight_decay: of AdamW.
         clip_norm: largest norm of the gradient.
         ema: decay of the averaged weights, which are the ones that are validated and exported.
         bf16: bfloat16 in dense and recurrent layers.
         compile: fuse the losses with torch.compile (a minute at the start; needs a C++ compiler).
+        samples: validation mixtures that are written as WAV files at each epoch, to listen to.
+        tensorboard: write TensorBoard logs as well (needs the package ``tensorboard``).
         keep: checkpoints with the best validation loss that are kept.
         save_minutes: between two checkpoints within an epoch.
         workers: processes that make mixtures; 0 makes them in the training process.
@@ -68,12 +76,17 @@ class TrainConfig:
     valid_items: int = 64
     learning_rate: float = 2e-3
     final_rate: float = 0.01
+    schedule: str = "cosine"
+    patience: int = 3
+    early_stop: int = 0
     warmup_steps: int = 200
     weight_decay: float = 1e-4
     clip_norm: float = 1.0
     ema: float = 0.999
     bf16: bool = True
     compile: bool = False
+    samples: int = 0
+    tensorboard: bool = False
     keep: int = 3
     save_minutes: float = 3.0
     workers: int = 0
@@ -93,6 +106,10 @@ class TrainConfig:
                 f"learning_rate = {self.learning_rate}, final_rate = {self.final_rate}, ema = {self.ema}; "
                 "give above 0 to 1, 0 to 1, 0 to below 1"
             )
+        if self.schedule not in SCHEDULES:
+            raise ParameterError(f"schedule = {self.schedule!r}; choose one of {', '.join(SCHEDULES)}")
+        if self.patience < 1 or self.early_stop < 0 or not 0 <= self.samples <= self.valid_items:
+            raise ParameterError("give patience 1 or more, early_stop 0 or more, samples 0 to valid_items")
         if self.clip_norm <= 0 or self.budget_minutes < 0 or self.workers < 0 or self.warmup_steps < 0:
             raise ParameterError("clip_norm must be above 0; budget_minutes, workers, warmup_steps 0 or more")
 

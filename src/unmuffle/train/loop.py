@@ -6,6 +6,8 @@ A run lives in a folder::
     log.csv          one line an epoch
     last.pt          the newest state, from which ``train`` goes on after any interruption
     best-*.pt        the states with the best validation loss
+    samples/         a few validation mixtures to listen to: noisy, target, and as of each epoch
+    tensorboard/     the log once more, if asked for
 
 Going on is exact: step, optimiser, averages and random state are in the checkpoint, and the
 mixtures of a step depend on its number alone. A killed run that is started again ends with the same
@@ -30,7 +32,7 @@ from torch import Tensor, nn
 
 from ..data.mix import Mixer
 from ..data.pool import Pool
-from ..errors import ModelError, ParameterError
+from ..errors import MissingExtraError, ModelError, ParameterError
 from . import checkpoint, losses, nets
 from .config import TrainConfig, from_dict, to_toml
 from .losses import Combined, si_sdr
@@ -69,9 +71,14 @@ def batches(mixer: Mixer, config: TrainConfig, first_step: int, last_step: int) 
     yield from loader
 
 
-def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
-    """Linear warm-up, then half a cosine from 1 to ``final_rate`` as ``progress`` goes from 0 to 1."""
+def learning_rate(config: TrainConfig, step: int, progress: float, scale: float = 1.0) -> float:
+    """Linear warm-up, then half a cosine from 1 to ``final_rate`` as ``progress`` goes from 0 to 1.
+
+    With the schedule ``plateau`` there is no cosine, but ``scale``, which halves from time to time.
+    """
     rise = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    if config.schedule == "plateau":
+        return config.learning_rate * rise * scale
     fall = 0.5 * (1.0 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
     return config.learning_rate * rise * (config.final_rate + (1.0 - config.final_rate) * fall)
 
@@ -135,6 +142,7 @@ class Trainer:
         self.seconds = 0.0
         self.best: list[tuple[float, str]] = []
         self._sum, self._count = 0.0, 0
+        self._lowest, self._waited, self._scale = math.inf, 0, 1.0
         if saved is not None:
             self._restore(saved, last)
         elif initial is not None:
@@ -156,6 +164,7 @@ class Trainer:
             "seconds": self.seconds,
             "best": [[loss, name] for loss, name in self.best],
             "running": [self._sum, self._count],
+            "plateau": [self._lowest, self._waited, self._scale],
         }
 
     def _restore(self, state: dict[str, Any], source: Path) -> None:
@@ -167,8 +176,19 @@ class Trainer:
         self.seconds = float(state["seconds"])
         self.best = [(float(loss), str(name)) for loss, name in state["best"]]
         self._sum, self._count = float(state["running"][0]), int(state["running"][1])
+        if "plateau" in state:
+            lowest, waited, scale = state["plateau"]
+            self._lowest, self._waited, self._scale = float(lowest), int(waited), float(scale)
 
     # -- training --------------------------------------------------------------------------------
+
+    @property
+    def finished(self) -> bool:
+        """Is the run at its end: by steps or clock, or because it gets no better?"""
+        c = self.config
+        if c.early_stop and self._waited >= c.early_stop:
+            return True
+        return self.progress >= 1.0 or (c.schedule == "plateau" and self._scale < c.final_rate)
 
     @property
     def progress(self) -> float:
@@ -200,7 +220,7 @@ class Trainer:
             last = min(last, c.steps)
         began = time.monotonic()
         saved = began
-        for batch in batches(self.mixer, c, self.step, last) if self.progress < 1.0 else ():
+        for batch in () if self.finished else batches(self.mixer, c, self.step, last):
             value = self._train_step(batch)
             now = time.monotonic()
             self.seconds += now - began
@@ -216,7 +236,7 @@ class Trainer:
             elif now - saved > 60.0 * c.save_minutes:
                 self.save()
                 saved = now
-            if self.progress >= 1.0:
+            if self.finished:
                 break
         self.save()
 
@@ -242,7 +262,7 @@ class Trainer:
         if not math.isfinite(value):
             raise ModelError(self._diverged("loss", value))
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(c, self.step, self.progress)
+            group["lr"] = learning_rate(c, self.step, self.progress, self._scale)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = float(nn.utils.clip_grad_norm_(self.net.parameters(), c.clip_norm))
@@ -277,7 +297,7 @@ class Trainer:
             "epoch": float(self.step * c.batch // c.epoch_items),
             "step": float(self.step),
             "minutes": self.seconds / 60.0,
-            "learning_rate": learning_rate(c, self.step, self.progress),
+            "learning_rate": learning_rate(c, self.step, self.progress, self._scale),
             "train_loss": self._sum / max(self._count, 1),
             "valid_loss": measured["loss"],
             "valid_si_sdr": measured["si_sdr"],
@@ -285,6 +305,7 @@ class Trainer:
         }
         self._sum, self._count = 0.0, 0
         self._log(line)
+        self._watch(measured["loss"])
         self._keep(measured["loss"])
         self.save()
         return line
@@ -297,6 +318,36 @@ class Trainer:
             if new:
                 table.writerow(LOG_COLUMNS)
             table.writerow([f"{line[k]:.6g}" for k in LOG_COLUMNS])
+
+        if self.config.tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise MissingExtraError("writing TensorBoard logs", "train") from None
+            with SummaryWriter(str(self.folder / "tensorboard")) as board:
+                for key in LOG_COLUMNS[2:]:
+                    board.add_scalar(key, line[key], int(line["step"]))
+
+    def _watch(self, loss: float) -> None:
+        """Count epochs without progress; halve the rate when there were too many."""
+        if loss < self._lowest:
+            self._lowest, self._waited = loss, 0
+            return
+        self._waited += 1
+        if self._waited % self.config.patience == 0:
+            self._scale *= 0.5
+
+    def _write_samples(self, first: int, noisy: Tensor, target: Tensor, estimate: Tensor) -> None:
+        """The first few validation mixtures as WAV files."""
+        import soundfile
+
+        folder = self.folder / "samples"
+        folder.mkdir(exist_ok=True)
+        epoch = self.step * self.config.batch // self.config.epoch_items
+        for k in range(first, min(self.config.samples, first + noisy.shape[0])):
+            for name, x in (("noisy", noisy), ("target", target), (f"epoch{epoch:04d}", estimate)):
+                samples = x[k - first].clamp(-1.0, 1.0).cpu().numpy()
+                soundfile.write(folder / f"{k:02d}-{name}.wav", samples, self.mixer.sample_rate)
 
     def _keep(self, loss: float) -> None:
         """Keep this state if it is among the best."""
@@ -325,6 +376,8 @@ class Trainer:
                     target = torch.from_numpy(np.stack([m.target for m in mixtures])).to(self.device)
                     band = torch.tensor([m.band_hz for m in mixtures], device=self.device)
                     estimate = self.enhance(noisy)
+                    if start < c.samples and self.folder.is_dir():
+                        self._write_samples(start, noisy, target, estimate)
                     total += float(self.loss(estimate, target, noisy, band)) * len(mixtures)
                     mixed = torch.tensor([math.isfinite(m.snr_db) for m in mixtures])
                     if bool(mixed.any()):
