@@ -48,7 +48,7 @@ _SAFETY_DB = 0.02
 class Limiter(Enhancer):
     """Look-ahead limiter for the true peak, one gain for all channels. See the module docstring.
 
-    >>> Limiter(lookahead_ms=2.0).stream(48000).latency_ms < 2.5
+    >>> Limiter(lookahead_ms=2.0).stream(48000).latency_ms < 3.0
     True
     """
 
