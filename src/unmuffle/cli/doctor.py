@@ -13,9 +13,12 @@ from . import common
 CORE = ("numpy", "scipy", "soundfile", "soxr", "av", "onnxruntime", "typer", "rich")
 EXTRAS = {
     "kalman": ("numba",),
-    "metrics": ("pesq", "pystoi"),
+    "metrics": ("pystoi",),
+    "pesq": ("pesq",),
+    "loudness": ("pyloudnorm",),
     "dnsmos": ("speechmos",),
     "plots": ("matplotlib",),
+    "vad": ("webrtcvad-wheels",),
     "rooms": ("pyroomacoustics",),
     "train": ("torch", "onnx"),
 }

@@ -11,6 +11,7 @@
 :mod:`.snr`          a-posteriori and a-priori SNR per bin
 :mod:`.spp`          speech presence probability per bin
 :mod:`.vad`          voice activity per frame, and where in a recording there is speech
+:mod:`.webrtc_vad`   the detector of WebRTC, for comparison (extra ``vad``)
 :mod:`.startup`      the first tenth of a second, shared by all trackers
 :mod:`.minima`       the bias of a minimum
 :mod:`.bins`         smoothing over bins

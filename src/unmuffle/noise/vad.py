@@ -255,9 +255,6 @@ def segments(
         pause_s: shorter pauses are closed.
         margin_s: added on both sides.
     """
-    for name, value in (("shortest_s", shortest_s), ("pause_s", pause_s), ("margin_s", margin_s)):
-        if not (math.isfinite(value) and value >= 0):
-            raise ParameterError(f"{name} = {value!r}; give a time in seconds, 0 or more")
     x = as_block(samples)
     frames = StftSpec().at(check_rate(sample_rate))
     length_s = x.shape[1] / frames.sample_rate
@@ -270,13 +267,30 @@ def segments(
     spectrum, _ = frames.forward(padded, history)
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
     active = (detector or LikelihoodVad()).detect(power, frames).any(axis=0)
-    edges = np.flatnonzero(np.diff(active.astype(np.int8), prepend=0, append=0))
     # Frame l is centred on sample (l + 1) H - N / 2, and stands for the hop around that.
+    offset_s = (frames.hop - frames.size) / (2.0 * frames.sample_rate)
     hop_s = frames.hop / frames.sample_rate
-    offset = (frames.hop - frames.size) / (2.0 * frames.sample_rate)
+    return spans(active, hop_s, offset_s, length_s, shortest_s=shortest_s, pause_s=pause_s, margin_s=margin_s)
+
+
+def spans(
+    active: NDArray[np.bool_],
+    hop_s: float,
+    offset_s: float,
+    length_s: float,
+    *,
+    shortest_s: float,
+    pause_s: float,
+    margin_s: float,
+) -> list[tuple[float, float]]:
+    """Decisions ``(frames,)`` as times: frame ``l`` stands for ``offset_s + l hop_s`` and the hop after that."""
+    for name, value in (("shortest_s", shortest_s), ("pause_s", pause_s), ("margin_s", margin_s)):
+        if not (math.isfinite(value) and value >= 0):
+            raise ParameterError(f"{name} = {value!r}; give a time in seconds, 0 or more")
+    edges = np.flatnonzero(np.diff(active.astype(np.int8), prepend=0, append=0))
     found: list[tuple[float, float]] = []
     for first, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-        start_s, stop_s = first * hop_s + offset, stop * hop_s + offset
+        start_s, stop_s = first * hop_s + offset_s, stop * hop_s + offset_s
         if found and start_s - found[-1][1] < pause_s:
             found[-1] = (found[-1][0], stop_s)
         else:
