@@ -21,7 +21,8 @@ SIDE = {"pictures", "degrade", "evaluate", "data", "train", "export"}
 RULES = {
     **CORE,
     **{room: LIBRARY | SIDE for room in SIDE},
-    **{room: LIBRARY | SIDE for room in ("cli", "live", "server", "batch")},
+    **{room: LIBRARY | SIDE for room in ("live", "server", "batch")},
+    "cli": LIBRARY | SIDE | {"live", "server", "batch"},  # its commands start them
 }
 FAMILIES = {"spectral", "kalman", "repair", "neural", "dereverb", "spatial"}
 

@@ -266,7 +266,7 @@ def segments(
     history = np.zeros((x.shape[0], frames.size - frames.hop), np.float32)
     spectrum, _ = frames.forward(padded, history)
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
-    active = (detector or LikelihoodVad()).detect(power, frames).any(axis=0)
+    active: NDArray[np.bool_] = np.any((detector or LikelihoodVad()).detect(power, frames), axis=0)
     # Frame l is centred on sample (l + 1) H - N / 2, and stands for the hop around that.
     offset_s = (frames.hop - frames.size) / (2.0 * frames.sample_rate)
     hop_s = frames.hop / frames.sample_rate
