@@ -27,6 +27,28 @@ OPSET = 17
 _MARK = 7  # a channel count that no other dimension has
 
 
+class Flat(nn.Module):
+    """A network of waveforms ``(1, 1, frames, samples)`` as one of ``(1, frames, samples)``."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.api = cast(Net, net)
+
+    def state_names(self) -> list[str]:
+        """Names of the state tensors, in order."""
+        return self.api.state_names()
+
+    def initial(self, channels: int = 1) -> list[Tensor]:
+        """State before the first frame."""
+        return self.api.initial(1, channels)
+
+    def forward(self, samples: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """The network, one axis more and one less."""
+        out, *after = self.api(samples.unsqueeze(0), *state)
+        return (out[0], *after)
+
+
 class Planar(nn.Module):
     """A network of ``(1, channels, frames, bins, 2)`` as one of ``(channels, frames, 2, bins)``."""
 
@@ -52,7 +74,9 @@ class Planar(nn.Module):
 def streaming(net: nn.Module) -> nn.Module:
     """The form of a network that is exported."""
     made = getattr(net, "streaming", None)
-    return (made() if made is not None else Planar(net)).eval()
+    if made is not None:
+        return cast(nn.Module, made()).eval()
+    return (Flat(net) if cast(Net, net).domain == "wave" else Planar(net)).eval()
 
 
 def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
@@ -76,24 +100,27 @@ def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
         n: ["channels" if linked and d == _MARK else int(d) for d in s.shape] for n, s in zip(names, state, strict=True)
     }
     axes: dict[str, dict[int, str]] = {}
-    for name in ("spectrum", "enhanced"):
+    wave = api.domain == "wave"
+    given = "samples" if wave else "spectrum"
+    for name in (given, "enhanced"):
         axes[name] = {0: "channels", 1: "frames"} if linked else {1: "frames"}
     for name, shape in shapes.items():
         free = {i: "channels" for i, d in enumerate(shape) if d == "channels"}
         if free:
             axes[name] = axes[f"next_{name}"] = free
-    spectrum = torch.randn(_MARK if linked else 1, 5, 2, frames.bins)
+    bins, latency = (api.frame, api.latency) if wave else (frames.bins, frames.latency)
+    example = torch.randn(_MARK if linked else 1, 5, *((bins,) if wave else (2, bins)))
     out = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         # The tracing exporter announces its successor, and warns of batch sizes that are fixed on purpose.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             form,
-            (spectrum, *state),
+            (example, *state),
             out,
             dynamo=False,
             opset_version=OPSET,
-            input_names=["spectrum", *names],
+            input_names=[given, *names],
             output_names=["enhanced", *(f"next_{n}" for n in names)],
             dynamic_axes=axes,
         )
@@ -102,13 +129,14 @@ def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
     values = {
         "format": FORMAT,
         "name": str(facts["name"]),
+        "domain": api.domain,
         "sample_rate": str(api.sample_rate),
         "window_ms": repr(spec.window_ms),
         "hop_ms": repr(spec.hop_ms),
         "window": spec.window,
         "synthesis_ms": repr(spec.synthesis_ms),
-        "latency": str(frames.latency),
-        "bins": str(frames.bins),
+        "latency": str(latency),
+        "bins": str(bins),
         "channels": "linked" if linked else "single",
         "causal": "yes" if api.causal else "no",
         "state": json.dumps(shapes),

@@ -46,16 +46,20 @@ class Parity:
 def measure(net: nn.Module, model: Model, *, frames: int = 300, seed: int = 0) -> Parity:
     """Run network and graph on the same random frames whose level swings by 60 dB."""
     rng = np.random.default_rng(seed)
-    channels = 2 if model.facts.channels == "linked" else 1
-    x = rng.standard_normal((channels, frames, 2, model.facts.bins)).astype(np.float32)
+    facts = model.facts
+    channels = 2 if facts.channels == "linked" else 1
+    x = rng.standard_normal((channels, frames, *facts.frame_shape)).astype(np.float32)
     swing = 10.0 ** (-1.5 + 1.5 * np.sin(np.arange(frames) / 23.0))
-    tilt = 1.0 / (1.0 + np.arange(model.facts.bins) / 20.0)
-    x *= (swing[:, None, None] * tilt).astype(np.float32)
+    x *= swing.astype(np.float32).reshape(-1, *([1] * len(facts.frame_shape)))
+    if facts.domain == "spectrum":
+        x *= (1.0 / (1.0 + np.arange(facts.bins) / 20.0)).astype(np.float32)
     api = cast(Net, net)
     net.eval()
     with torch.no_grad():
-        given = torch.from_numpy(x).transpose(2, 3).unsqueeze(0)
-        reference = api(given, *api.initial(1, channels))[0][0].transpose(2, 3).numpy()
+        given = torch.from_numpy(x)
+        given = (given.transpose(2, 3) if facts.domain == "spectrum" else given).unsqueeze(0)
+        out = api(given, *api.initial(1, channels))[0][0]
+        reference = (out.transpose(2, 3) if facts.domain == "spectrum" else out).numpy()
     whole, _ = model.run(x, model.initial(channels))
     state = model.initial(channels)
     parts = []

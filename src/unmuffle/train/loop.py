@@ -247,11 +247,8 @@ class Trainer:
 
     def enhance(self, noisy: Tensor) -> Tensor:
         """The network on whole waveforms ``(batch, samples)``."""
-        spectrum = self.stft(noisy).unsqueeze(1)
-        initial = [s.to(self.device) for s in self.api.initial(noisy.shape[0])]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
-            out = self.api(spectrum, *initial)[0]
-        return cast(Tensor, self.stft.inverse(out[:, 0].float(), noisy.shape[1]))
+            return nets.through(self.api, self.stft, noisy)
 
     def _train_step(self, batch: Batch) -> float:
         c = self.config

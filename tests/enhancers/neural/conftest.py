@@ -38,7 +38,7 @@ def single_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from unmuffle.signal.stft import StftSpec
 
     class Leaky(nn.Module):
-        spec, sample_rate, causal, linked = StftSpec(), 16000, True, False
+        domain, spec, sample_rate, causal, linked = "spectrum", StftSpec(), 16000, True, False
 
         def __init__(self) -> None:
             super().__init__()

@@ -77,6 +77,8 @@ def test_each_missing_field_is_named(network_file: Path, tmp_path: Path, field: 
         ("bins", "257"),
         ("channels", "many"),
         ("causal", "perhaps"),
+        ("domain", "time"),
+        ("domain", "wave"),
         ("state", "["),
         ("state", "[1]"),
         ("state", '{"h0": [1, 0]}'),

@@ -1,8 +1,9 @@
 """A network file: an ONNX graph with explicit state, and the facts that travel inside it.
 
 The graph
-    takes ``spectrum`` (channels, frames, 2, bins), real and imaginary rows, and state tensors;
-    returns ``enhanced`` of the same shape and ``next_<name>`` for each state. The number of frames
+    takes ``spectrum`` (channels, frames, 2, bins), real and imaginary rows, and state tensors; a network
+    of waveforms (``domain = "wave"``) takes ``samples`` (channels, frames, bins) instead, ``bins`` of them
+    a frame. It returns ``enhanced`` of the same shape and ``next_<name>`` for each state. The number of frames
     is free, so that one frame and an hour are the same call. With ``channels = "linked"`` the
     number of channels is free too: they share one set of gains. With ``"single"`` it is one.
 
@@ -10,11 +11,12 @@ The metadata (``metadata_props`` of the file, all of them text)
     ========================  ================================================================
     ``unmuffle.format``       version of this table, "1"
     ``unmuffle.name``         of the network
+    ``unmuffle.domain``       "spectrum" or "wave"
     ``unmuffle.sample_rate``  Hz, at which it was trained; its bins reach half of that
     ``unmuffle.window_ms``    STFT window, ``unmuffle.hop_ms`` hop, ``unmuffle.window`` shape,
                               ``unmuffle.synthesis_ms`` of an asymmetric one, else 0
     ``unmuffle.latency``      samples at that rate by which the output lags (without the hop)
-    ``unmuffle.bins``         number of bins
+    ``unmuffle.bins``         number of bins, or of samples in a frame
     ``unmuffle.channels``     "linked" or "single"
     ``unmuffle.causal``       "yes", or "no": it must be given the whole signal in one call
     ``unmuffle.state``        JSON: name -> shape; "channels" stands for the number of channels
@@ -47,10 +49,12 @@ from ...signal.stft import Frames, StftSpec
 
 PREFIX = "unmuffle."
 FORMAT = "1"
+DOMAINS = ("spectrum", "wave")
 CHANNEL_MODES = ("linked", "single")
 FIELDS = (
     "format",
     "name",
+    "domain",
     "sample_rate",
     "window_ms",
     "hop_ms",
@@ -77,6 +81,7 @@ class Facts:
     """What a network file says of itself; see the module's table."""
 
     name: str
+    domain: str
     sample_rate: int
     spec: StftSpec
     latency: int
@@ -93,6 +98,16 @@ class Facts:
     def frames(self) -> Frames:
         """The STFT frames at the rate of training."""
         return self.spec.at(self.sample_rate)
+
+    @property
+    def input(self) -> str:
+        """Name of the graph's input."""
+        return "spectrum" if self.domain == "spectrum" else "samples"
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of one frame of one channel."""
+        return (2, self.bins) if self.domain == "spectrum" else (self.bins,)
 
 
 def digest(content: bytes, stated: str) -> str:
@@ -139,10 +154,15 @@ def parse(table: dict[str, str], where: str) -> Facts:
         frames = spec.at(int(numbers["sample_rate"]))
     except (ParameterError, SampleRateError) as error:
         raise ModelError(f"{where}: its STFT has no meaning: {error}") from None
-    if frames.latency != numbers["latency"]:
-        raise bad("latency", f"is not that of its STFT, {frames.latency} samples")
-    if frames.bins != numbers["bins"]:
-        raise bad("bins", f"is not that of its STFT, {frames.bins}")
+    if values["domain"] not in DOMAINS:
+        raise bad("domain", f"is not one of {', '.join(DOMAINS)}")
+    if values["domain"] == "spectrum":
+        if frames.latency != numbers["latency"]:
+            raise bad("latency", f"is not that of its STFT, {frames.latency} samples")
+        if frames.bins != numbers["bins"]:
+            raise bad("bins", f"is not that of its STFT, {frames.bins}")
+    elif not (0 <= numbers["latency"] <= 1 << 20 and 1 <= numbers["bins"] <= 1 << 16):
+        raise ModelError(f"{where}: {values['bins']} samples a frame, {values['latency']} late, have no meaning")
     if values["channels"] not in CHANNEL_MODES:
         raise bad("channels", f"is not one of {', '.join(CHANNEL_MODES)}")
     if values["causal"] not in ("yes", "no"):
@@ -159,6 +179,7 @@ def parse(table: dict[str, str], where: str) -> Facts:
         raise bad("sha256", "is not a digest")
     return Facts(
         values["name"],
+        values["domain"],
         int(numbers["sample_rate"]),
         spec,
         int(numbers["latency"]),
@@ -220,7 +241,7 @@ class Model:
         facts = self.facts
         taken = {i.name: i for i in self._session.get_inputs()}
         given = {o.name for o in self._session.get_outputs()}
-        wanted = ["spectrum", *(name for name, _ in facts.state)]
+        wanted = [facts.input, *(name for name, _ in facts.state)]
         for name in wanted:
             if name not in taken:
                 raise ModelError(f"{self.path}: the graph has no input {name!r}, which its metadata tell of")
@@ -235,7 +256,7 @@ class Model:
         self._outputs = ["enhanced", *(f"next_{name}" for name, _ in facts.state)]
         for channels, count in ((1, 1), (1, 3), *([(2, 2)] if facts.channels == "linked" else [])):
             state = self.initial(channels)
-            probe = np.full((channels, count, 2, facts.bins), 1e-2, np.float32)
+            probe = np.full((channels, count, *facts.frame_shape), 1e-2, np.float32)
             try:
                 out, after = self.run(probe, state)
             except Exception as error:  # onnxruntime has a dozen classes for "this does not fit"
@@ -259,8 +280,8 @@ class Model:
         }
 
     def run(self, spectrum: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
-        """Frames ``(channels, frames, 2, bins)`` in and out; the state that is given is not changed."""
-        out = self._session.run(self._outputs, {"spectrum": spectrum, **state})
+        """Frames ``(channels, frames, *frame_shape)`` in and out; the state that is given is not changed."""
+        out = self._session.run(self._outputs, {self.facts.input: spectrum, **state})
         return out[0], dict(zip(state, out[1:], strict=True))
 
 

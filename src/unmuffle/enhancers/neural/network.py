@@ -12,28 +12,37 @@ The network was trained at one rate, mostly 16 kHz, on frames defined in millise
 Spectra are scaled by the ratio of the frame lengths: white noise of one density, and a tone of one
 amplitude, have the same bins at any rate.
 
+Networks of waveforms run at their own rate, between two resamplers if the stream has another; what lies
+above their band is delayed and passed on.
+
 A stereo pair shares its gains (``linked``), so that the image stays in place. Of a network that
-knows only one channel, the gain it applies to the mean of the channels is applied to each.
+knows only one channel, the gain it applies to the mean of the channels is applied to each; networks of
+waveforms have no gain, and enhance each channel for itself.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import resample_poly
 
 from ...errors import ModelError
 from ...signal.blocks import Samples
 from ...signal.stft import Frames, Spectrum
-from ..base import Enhancer, Kernel, SpectralKernel, WholeKernel
+from ..base import Enhancer, Kernel, SpectralKernel, StepKernel, WholeKernel
+from ..compose import AtRate
 from ..params import param
 from .model import Facts, Model, State, load
 
 _CHUNK = 512
 """Frames of one call: 5 s of memory, and long enough for the calls not to matter."""
+
+_WAVE_CHUNK_S = 4
 
 _TINY = np.float32(1e-12)
 
@@ -66,6 +75,11 @@ class NeuralEnhancer(Enhancer):
     def kernel(self, sample_rate: int, channels: int) -> Kernel:
         """The network at this rate."""
         model = load(self.model)
+        facts = model.facts
+        if facts.domain == "wave":
+            if sample_rate != facts.sample_rate and facts.causal:
+                return AtRate(self, facts.sample_rate).kernel(sample_rate, channels)
+            return WaveKernel(model, channels) if facts.causal else WholeWave(model, sample_rate, channels)
         frames = model.facts.spec.at(sample_rate)
         return NetworkKernel(model, frames, channels) if model.facts.causal else WholeNetwork(model, frames, channels)
 
@@ -150,3 +164,65 @@ class WholeNetwork(WholeKernel):
         padded[:, : x.shape[1]] = x
         y, _ = self._kernel.step(padded, self._kernel.init())
         return y[:, frames.latency : frames.latency + x.shape[1]]
+
+
+class WaveKernel(StepKernel):
+    """A network of waveforms at its own rate: each channel is a stream of its own."""
+
+    def __init__(self, model: Model, channels: int) -> None:
+        super().__init__(channels, model.facts.bins, model.facts.latency)
+        self.model = model
+
+    def init(self) -> list[State]:
+        """The network's zeros, for each channel."""
+        return [self.model.initial(1) for _ in range(self.channels)]
+
+    def step(self, x: Samples, state: list[State]) -> tuple[Samples, list[State]]:
+        """Whole frames, a few seconds at a time."""
+        size = self.granularity
+        chunk = size * max(1, self.model.facts.sample_rate * _WAVE_CHUNK_S // size)
+        out = np.empty_like(x)
+        after = []
+        for channel, held in enumerate(state):
+            for start in range(0, x.shape[1], chunk):
+                piece = x[channel, start : start + chunk]
+                y, held = self.model.run(piece.reshape(1, -1, size), held)
+                out[channel, start : start + chunk] = y.reshape(-1)
+            after.append(held)
+        return out, after
+
+
+class WholeWave(WholeKernel):
+    """A network of waveforms that looks ahead, on the whole signal at once."""
+
+    def __init__(self, model: Model, sample_rate: int, channels: int) -> None:
+        super().__init__(channels)
+        self.model = model
+        self.sample_rate = sample_rate
+
+    def run(self, x: Samples) -> Samples:
+        """Resample, enhance, resample back; add what was above the network's band."""
+        own = self.model.facts.sample_rate
+        low = x if own == self.sample_rate else _resampled(x, self.sample_rate, own)
+        size, late = self.model.facts.bins, self.model.facts.latency
+        steps = -(-(low.shape[1] + late) // size)
+        padded = np.zeros((self.channels, steps * size), np.float32)
+        padded[:, : low.shape[1]] = low
+        parts = [self.model.run(c.reshape(1, -1, size), self.model.initial(1))[0].reshape(-1) for c in padded]
+        y = np.stack(parts)[:, late : late + low.shape[1]]
+        if own == self.sample_rate:
+            return y
+        n = x.shape[1]
+        return _fitted(_resampled(y, own, self.sample_rate), n) + (
+            x - _fitted(_resampled(low, own, self.sample_rate), n)
+        )
+
+
+def _resampled(x: Samples, source: int, target: int) -> Samples:
+    common = math.gcd(source, target)
+    return resample_poly(x, target // common, source // common, axis=1).astype(np.float32)
+
+
+def _fitted(x: Samples, n: int) -> Samples:
+    """Cut or zero-padded to ``n`` samples: a resampler rounds the length."""
+    return x[:, :n] if x.shape[1] >= n else np.pad(x, ((0, 0), (0, n - x.shape[1])))

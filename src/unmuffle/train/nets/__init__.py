@@ -5,6 +5,9 @@ Every network is a ``torch.nn.Module`` made from a frozen dataclass of sizes. It
 number of channels or it knows a single one. It takes ``(batch, channels, frames, bins, 2)`` and its
 state tensors, and returns the enhanced spectrum and the new state, in the order of
 ``state_names()``; ``initial(batch, channels)`` is the state before the first frame.
+
+Networks of waveforms (``domain = "wave"``) take ``(batch, 1, frames, frame)`` samples instead, and say by
+how many samples their output is late (``latency``); their ``spec`` is only that of the loss.
 """
 
 from __future__ import annotations
@@ -19,13 +22,17 @@ from torch import Tensor, nn
 
 from ...errors import UnknownMethodError, UnknownParameterError
 from ...signal.stft import StftSpec
+from ..stft import Stft
 
 
 class Net(Protocol):
     """What a trainable network offers beyond ``nn.Module``."""
 
+    domain: str
     spec: StftSpec
     sample_rate: int
+    frame: int
+    latency: int
     causal: bool
     linked: bool
 
@@ -70,3 +77,16 @@ def make(name: str, sizes: Mapping[str, Any] | None = None) -> nn.Module:
         if key not in known:
             raise UnknownParameterError(f"network {name!r} has no size {key!r}; it has: {', '.join(known)}")
     return cast(nn.Module, getattr(found, net)(kind(**(sizes or {}))))
+
+
+def through(net: Net, stft: Stft, x: Tensor) -> Tensor:
+    """A network on whole waveforms ``(batch, samples)``, aligned with them."""
+    batch, n = x.shape
+    initial = [s.to(x.device) for s in net.initial(batch)]
+    if net.domain == "spectrum":
+        out = net(stft(x).unsqueeze(1), *initial)[0]
+        return stft.inverse(out[:, 0].float(), n)
+    count = -(-(n + net.latency) // net.frame)
+    frames = nn.functional.pad(x, (0, count * net.frame - n)).reshape(batch, 1, count, net.frame)
+    out = net(frames, *initial)[0]
+    return out.float().reshape(batch, -1)[:, net.latency : net.latency + n]

@@ -57,8 +57,10 @@ class ComplexConv(nn.Module):
 class Dccrn(nn.Module):
     """The network; see the module's text."""
 
+    domain = "spectrum"
     spec = StftSpec()
     sample_rate = 16_000
+    frame = latency = 0  # of waveforms only
     causal = True
     linked = False
 

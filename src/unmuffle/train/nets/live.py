@@ -60,8 +60,10 @@ class LiveConfig:
 class Live(nn.Module):
     """The network; see the module's text."""
 
+    domain = "spectrum"
     spec = StftSpec()
     sample_rate = 16_000
+    frame = latency = 0  # of waveforms only
     causal = True
     linked = True
 

@@ -39,8 +39,10 @@ class MaskLstmConfig:
 class MaskLstm(nn.Module):
     """The network; see the module's text."""
 
+    domain = "spectrum"
     spec = StftSpec()
     sample_rate = 16_000
+    frame = latency = 0  # of waveforms only
     linked = False
 
     def __init__(self, config: MaskLstmConfig | None = None) -> None:

@@ -48,8 +48,10 @@ class TinyConfig:
 class Tiny(nn.Module):
     """The network; see the module's text."""
 
+    domain = "spectrum"
     spec = StftSpec()
     sample_rate = 16_000
+    frame = latency = 0  # of waveforms only
     causal = True
     linked = True
 
