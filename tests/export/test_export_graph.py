@@ -21,6 +21,9 @@ SIZES = {
     "mask-lstm": {"hidden": 16, "layers": 2},
     "unet": {"channels": 4, "depth": 3},
     "dccrn": {"width": 0.15, "hidden": 16},
+    "conv-tasnet": {"N": 32, "B": 16, "H": 24, "X": 3, "R": 2, "Sc": 16},
+    "demucs": {"H": 8},
+    "wavenet": {"channels": 16, "layers": 5, "stacks": 2, "wide": 32, "narrow": 16},
 }
 
 

@@ -18,8 +18,12 @@ SIZES = {
     "mask-lstm": {"hidden": 16},
     "unet": {"channels": 4, "depth": 3},
     "dccrn": {"width": 0.15, "hidden": 16},
+    "conv-tasnet": {"N": 32, "B": 16, "H": 24, "X": 3, "R": 2, "Sc": 16},
+    "demucs": {"H": 8},
+    "wavenet": {"channels": 16, "layers": 5, "stacks": 2, "wide": 32, "narrow": 16},
 }
 NAMES = sorted(nets.NETS)
+CAUSAL = [n for n in NAMES if n != "wavenet"]
 
 MILLIONS = {
     # Dense: 321 * 160 + 160; LSTMs: 2 * 4 * 160 * 322; taps: 161 * 401.
@@ -31,6 +35,10 @@ MILLIONS = {
     "mask-lstm": 0.997,
     "r-ced": 0.033,  # as the paper states
     "unet": 0.985,
+    "conv-tasnet": 5.1,  # as the paper states
+    # The two LSTMs of 384 are half of it; the paper's fifth layer would bring it to 18.9.
+    "demucs": 4.70,
+    "wavenet": 6.3,  # as the paper states
     "dccrn": 2.77,  # the paper's 3.7 with 257 bins
 }
 
@@ -40,14 +48,17 @@ def made(name: str) -> torch.nn.Module:
     return nets.make(name, SIZES.get(name, {})).eval()
 
 
-def frames(count: int = 12, channels: int = 1) -> torch.Tensor:
-    return torch.randn(1, channels, count, 161, 2, generator=torch.Generator().manual_seed(1))
+def frames(count: int = 12, channels: int = 1, net: torch.nn.Module | None = None) -> torch.Tensor:
+    """Random frames of spectra, or of samples for a network of waveforms."""
+    shape = (161, 2) if net is None or net.domain == "spectrum" else (net.frame,)
+    return torch.randn(1, channels, count, *shape, generator=torch.Generator().manual_seed(1))
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CAUSAL)
 def test_streamed_equals_whole(name: str) -> None:
-    net, x = made(name), frames()
+    net = made(name)
+    x = frames(net=net)
     whole, *after = net(x, *net.initial())
     state = net.initial()
     parts = []
@@ -61,9 +72,10 @@ def test_streamed_equals_whole(name: str) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CAUSAL)
 def test_causal(name: str) -> None:
-    net, x = made(name), frames()
+    net = made(name)
+    x = frames(net=net)
     assert net.causal
     y = net(x, *net.initial())[0]
     x[:, :, 8:] = 7.0
@@ -76,9 +88,11 @@ def test_state_keeps_its_shape_and_silence_is_finite(name: str) -> None:
     net = made(name)
     state = net.initial(2, 1)
     assert len(net.state_names()) == len(state)
-    y, *after = net(torch.zeros(2, 1, 5, 161, 2), *state)
-    assert y.shape == (2, 1, 5, 161, 2)
-    assert not y.any()
+    x = torch.zeros(2, *frames(5, net=net).shape[1:])
+    y, *after = net(x, *state)
+    assert y.shape == x.shape
+    # A wave network has biases: scaled by its floor, they are what silence sounds like.
+    assert y.abs().max() <= (0.0 if net.domain == "spectrum" else 1e-3)
     assert [s.shape for s in after] == [s.shape for s in state]
     assert all(torch.isfinite(s).all() for s in after)
 
@@ -86,7 +100,7 @@ def test_state_keeps_its_shape_and_silence_is_finite(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_weight_learns(name: str) -> None:
     net = made(name).train()
-    net(frames(), *net.initial())[0].square().sum().backward()
+    net(frames(net=net), *net.initial())[0].square().sum().backward()
     # A bias before a batch norm has no effect by construction.
     idle = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()]
     assert all(n.endswith("bias") for n in idle)
@@ -118,6 +132,48 @@ def test_mapping(name: str) -> None:
     gain = (y * x).sum(-1) / x.square().sum(-1)
     assert (gain > 0).all()
     assert torch.allclose(gain.unsqueeze(-1) * x, y, atol=1e-4)
+
+
+@torch.no_grad()
+def test_demucs_is_as_late_as_it_says() -> None:
+    net = nets.make("demucs", {"H": 8, "L": 2}).eval()
+    assert net.frame == 16
+    x = torch.zeros(1, 1, 12, 16)
+    x[..., 6, 5] = 1.0
+    plain = net(torch.zeros_like(x), *net.initial())[0]
+    y = (net(x, *net.initial())[0] - plain).reshape(-1)
+    moved = y.abs().nonzero()[:, 0]
+    # Nothing before the sample came in; and an output for time t may still use t + latency.
+    at = 6 * 16 + 5
+    # Nothing before the frame in which it came (its level scales the whole frame) ..
+    assert moved.min() >= at - at % net.frame
+    # .. and it matters before its own time, less the latency: that is what the latency is good for.
+    assert net.latency == 4 + 16
+    assert moved.min() - net.latency < at
+
+
+@torch.no_grad()
+def test_conv_tasnet_looks_ahead_if_told() -> None:
+    sizes = {**SIZES["conv-tasnet"], "causal": False}
+    net = nets.make("conv-tasnet", sizes).eval()
+    assert not net.causal
+    x = frames(net=net)
+    y = net(x)[0]
+    x[:, :, 8:] = 0.3
+    assert not torch.allclose(net(x)[0][:, :, :8], y[:, :, :8], atol=1e-6)
+
+
+@torch.no_grad()
+def test_conv_tasnet_without_a_mask_is_its_two_transforms() -> None:
+    net = nets.make("conv-tasnet", {**SIZES["conv-tasnet"], "N": 32}).eval()
+    # Filters that take each sample apart by sign and put it together again, half in each of two frames.
+    net.encode.weight.copy_(torch.cat((torch.eye(16), -torch.eye(16))))
+    net.decode.weight.copy_(0.5 * torch.cat((torch.eye(16), -torch.eye(16)), 1))
+    net.mask.weight.zero_()
+    net.mask.bias.fill_(30.0)
+    x = frames(20, net=net)
+    y = net(x, *net.initial())[0].reshape(-1)
+    assert torch.allclose(y[net.latency :], x.reshape(-1)[: -net.latency], atol=1e-5)
 
 
 def test_live_low_answers_within_8_ms() -> None:
@@ -176,6 +232,9 @@ def test_meter_is_the_mean_of_what_there_was() -> None:
         ("r-ced", {"frames": 1}),
         ("unet", {"depth": 9}),
         ("dccrn", {"width": 0.0}),
+        ("conv-tasnet", {"L": 15}),
+        ("demucs", {"L": 9}),
+        ("wavenet", {"layers": 20}),
     ],
 )
 def test_bad_sizes(name: str, sizes: dict[str, float]) -> None:

@@ -141,3 +141,63 @@ def test_importing_is_light() -> None:
     code = "import sys, unmuffle.enhancers.neural.network; print('onnxruntime' in sys.modules, 'torch' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.split() == ["False", "False"]
+
+
+@pytest.fixture(scope="module")
+def wave_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small causal network of waveforms with random weights."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    from unmuffle.export.graph import to_bytes
+    from unmuffle.train import nets
+
+    torch.manual_seed(1)
+    net = nets.make("demucs", {"H": 4, "L": 3}).eval()
+    path = tmp_path_factory.mktemp("wave") / "wave.onnx"
+    path.write_bytes(to_bytes(net, {"name": "wave", "licence": "MIT", "data": {}, "recipe": {}, "scores": {}}))
+    return path
+
+
+@pytest.mark.parametrize("rate", [16000, 48000])
+def test_a_network_of_waveforms_streams(wave_file: Path, rng: np.random.Generator, rate: int) -> None:
+    enhancer = NeuralEnhancer(model=str(wave_file))
+    x = noise(rng, 7001, 2)
+    whole = run_offline(enhancer, x, rate)
+    assert whole.shape == x.shape
+    for size in (160, 511):
+        stream = enhancer.stream(rate, 2)
+        parts = [stream.process(x[:, i : i + size]) for i in range(0, 7001, size)]
+        parts.append(stream.flush())
+        out = np.concatenate(parts, axis=1)[:, stream.latency_samples :]
+        assert np.max(np.abs(out - whole)) < 1e-5
+    # Channels are separate.
+    alone = run_offline(enhancer, x[1], rate)
+    assert np.max(np.abs(alone - whole[1])) < 1e-6
+
+
+def test_a_whole_network_of_waveforms(tmp_path: Path, rng: np.random.Generator) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    from unmuffle.enhancers.base import UNBOUNDED
+    from unmuffle.export.graph import to_bytes
+    from unmuffle.train import nets
+
+    torch.manual_seed(1)
+    net = nets.make("wavenet", {"channels": 4, "layers": 3, "stacks": 1, "wide": 8, "narrow": 4}).eval()
+    path = tmp_path / "wave.onnx"
+    path.write_bytes(to_bytes(net, {"name": "wave", "licence": "MIT", "data": {}, "recipe": {}, "scores": {}}))
+    enhancer = NeuralEnhancer(model=str(path))
+    assert enhancer.stream(16000).latency_samples == UNBOUNDED
+    x = noise(rng, 5003)
+    direct = run_offline(enhancer, x, 16000)
+    with torch.no_grad():
+        padded = torch.nn.functional.pad(torch.from_numpy(x), (0, 5120 - 5003)).reshape(1, 1, 32, 160)
+        wanted = net(padded)[0].reshape(1, -1)[:, :5003].numpy()
+    assert np.max(np.abs(direct - wanted)) < 1e-5
+    # At 48 kHz what lies above the network's band passes: a tone of 12 kHz stays.
+    time = np.arange(9600) / 48000
+    tone = (0.1 * np.sin(2 * np.pi * 12000 * time)).astype(np.float32)
+    y = run_offline(enhancer, tone, 48000)
+    assert y.shape == tone.shape
+    inner = slice(1000, 8600)
+    assert np.sum(y[inner] * tone[inner]) == pytest.approx(np.sum(tone[inner] ** 2), rel=0.02)

@@ -54,6 +54,9 @@ NETS: dict[str, tuple[str, str, str]] = {
     "r-ced": (".rced", "Rced", "RcedConfig"),
     "unet": (".unet", "Unet", "UnetConfig"),
     "dccrn": (".dccrn", "Dccrn", "DccrnConfig"),
+    "conv-tasnet": (".conv_tasnet", "ConvTasNet", "ConvTasNetConfig"),
+    "demucs": (".demucs", "Demucs", "DemucsConfig"),
+    "wavenet": (".wavenet", "Wavenet", "WavenetConfig"),
 }
 """Name -> (module, class of the network, class of its sizes)."""
 
