@@ -173,6 +173,8 @@ def _open_sink(
 ) -> tuple[Sink, str]:  # fmt: skip
     source = like.path if like.path != "-" and os.path.isfile(like.path) and like.container != "raw" else None
     carry = container.picture and like.has_video and source is not None
+    # Looking for a cover opens the file once more, which takes memory where the index is long.
+    with_cover = source if like.has_cover else None
     if like.has_video and not carry:
         notes.append("the picture was left out: the output is an audio file")
     codec = _choose_codec(container, like, sample_format, notes)
@@ -214,7 +216,7 @@ def _open_sink(
         interim = AtomicFile(name)
         files.append(interim)
         sink = VorbisSink(
-            str(interim.temporary), target, rate, like.channels, bit_rate=per_second, tags=like.tags, source=source
+            str(interim.temporary), target, rate, like.channels, bit_rate=per_second, tags=like.tags, source=with_cover
         )
     else:
         seconds = length / like.sample_rate if length is not None else like.duration_s or 0.0
@@ -224,7 +226,8 @@ def _open_sink(
             notes.append(f"written as fragmented MP4, because it is longer than {mp4.FRAGMENT_HOURS:g} hours")
         sink = LibavSink(
             target, container.muxer, encoder, rate, like.channels, layout=like.channel_layout, bits=bits,
-            bit_rate=per_second if stored == "LOSSY" else None, tags=like.tags, source=source, carry=carry,
+            bit_rate=per_second if stored == "LOSSY" else None, tags=like.tags,
+            source=source if carry else with_cover, carry=carry,
             cover=container.cover, audio_index=like.audio_index, start_s=like.start_s if carry else Fraction(0),
             brand=container.brand, feed=reader.share_feed() if carry and reader is not None else None,
             fragments=fragments, notes=notes,
