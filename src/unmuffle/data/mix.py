@@ -24,8 +24,10 @@ rooms share one pair of FFTs a signal, and single precision throughout.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +35,7 @@ from scipy import fft
 
 from ..errors import ParameterError
 from . import rooms
-from .pool import Entry, Pool
+from .pool import Entry
 
 Signal = NDArray[np.float32]
 
@@ -115,6 +117,19 @@ class Mixture:
     snr_db: float
 
 
+class Clips(Protocol):
+    """Where a mixer reads: a :class:`~.pool.Pool`, or something that looks like one."""
+
+    folder: Path
+    sample_rate: int
+
+    def of(self, kind: str, split: str) -> list[Entry]:
+        """Clips of a kind and split."""
+
+    def read(self, entry: Entry, start: int = 0, length: int | None = None) -> Signal:
+        """Samples of a clip."""
+
+
 class _Deck:
     """Draws entries: first a group (speaker or category), then a clip by its length."""
 
@@ -154,7 +169,7 @@ class Mixer:
         ParameterError: the pool has no speech or no noise of this split.
     """
 
-    def __init__(self, pool: Pool, config: MixConfig | None = None, split: str = "train") -> None:
+    def __init__(self, pool: Clips, config: MixConfig | None = None, split: str = "train") -> None:
         if split not in _SPLIT_NUMBER:
             raise ParameterError(f"split = {split!r}; choose one of {', '.join(_SPLIT_NUMBER)}")
         self.pool = pool
@@ -384,6 +399,30 @@ class Mixer:
             kept = (rng.random(count) >= rng.uniform(0.02, 0.15)).astype(np.float32)
             x = x * np.repeat(kept, packet)[: x.size]
         return x
+
+
+class Blend:
+    """Mixtures of several mixers in turn: which one, is drawn anew for each place of an epoch.
+
+    Args:
+        mixers: of one sample rate and length.
+        shares: how often each is drawn; they need not add up to one.
+    """
+
+    def __init__(self, mixers: Sequence[Mixer], shares: Sequence[float]) -> None:
+        if len(mixers) != len(shares) or not mixers or min(shares) < 0 or sum(shares) <= 0:
+            raise ParameterError(f"{len(mixers)} mixers and the shares {tuple(shares)} do not fit together")
+        if len({(m.sample_rate, m.length) for m in mixers}) > 1:
+            raise ParameterError("mixers of different sample rates or lengths cannot be blended")
+        self.mixers = list(mixers)
+        self.sample_rate = mixers[0].sample_rate
+        self._edges = _cumulative(np.array(shares, np.float64))
+
+    def item(self, epoch: int, index: int) -> Mixture:
+        """The mixture of a place in an epoch; the same for the same arguments, always."""
+        rng = np.random.default_rng(np.random.SeedSequence((self.mixers[0].config.seed, 2, epoch, index)))
+        chosen = int(np.searchsorted(self._edges, rng.random(), side="right"))
+        return self.mixers[chosen].item(epoch, index)
 
 
 def active_rms(x: Signal, sample_rate: int) -> float:

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..data.mix import Mixer
+from ..data.mix import Blend, Mixer
 from ..data.pool import Pool
 from ..errors import MissingExtraError, ModelError, ParameterError
 from . import checkpoint, losses, nets
@@ -47,7 +47,7 @@ LOG_COLUMNS = ("epoch", "step", "minutes", "learning_rate", "train_loss", "valid
 class _Mixtures(torch.utils.data.Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Mixtures by number, counted through all epochs."""
 
-    def __init__(self, mixer: Mixer, epoch_items: int) -> None:
+    def __init__(self, mixer: Mixer | Blend, epoch_items: int) -> None:
         self.mixer = mixer
         self.epoch_items = epoch_items
 
@@ -57,7 +57,7 @@ class _Mixtures(torch.utils.data.Dataset[tuple[Tensor, Tensor, Tensor]]):
         return torch.from_numpy(m.noisy), torch.from_numpy(m.target), torch.tensor(float(m.band_hz))
 
 
-def batches(mixer: Mixer, config: TrainConfig, first_step: int, last_step: int) -> Iterator[Batch]:
+def batches(mixer: Mixer | Blend, config: TrainConfig, first_step: int, last_step: int) -> Iterator[Batch]:
     """The batches of the steps from ``first_step`` to before ``last_step``."""
     data = _Mixtures(mixer, config.epoch_items)
     numbers = range(first_step * config.batch, last_step * config.batch)
@@ -92,6 +92,7 @@ class Trainer:
         config: the recipe; ``None`` takes the one of the checkpoint in the folder.
         device: where the network lives.
         initial: a checkpoint to take the weights from (fine-tuning), when the run is new.
+        mixer: where training mixtures come from, instead of the pool alone.
 
     Raises:
         ModelError: the folder holds a run of another network or recipe.
@@ -105,6 +106,7 @@ class Trainer:
         *,
         device: str = "cpu",
         initial: str | Path | None = None,
+        mixer: Mixer | Blend | None = None,
     ) -> None:
         self.folder = Path(folder)
         last = self.folder / "last.pt"
@@ -132,7 +134,7 @@ class Trainer:
             )
         self.stft = Stft(self.api.spec.at(pool.sample_rate)).to(self.device)
         self.loss = Combined(self.stft, config.loss).to(self.device)
-        self.mixer = Mixer(pool, config.mix, "train")
+        self.mixer = mixer or Mixer(pool, config.mix, "train")
         self.valid_mixer = Mixer(pool, config.mix, "valid")
         self.optimiser = torch.optim.AdamW(
             self.net.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
@@ -358,9 +360,10 @@ class Trainer:
 
     # -- validation ------------------------------------------------------------------------------
 
-    def validate(self) -> dict[str, float]:
-        """Loss and SI-SDR of the averaged weights over the validation mixtures."""
+    def validate(self, mixer: Mixer | None = None) -> dict[str, float]:
+        """Loss and SI-SDR of the averaged weights over the validation mixtures, or those of ``mixer``."""
         c = self.config
+        source = mixer or self.valid_mixer
         weights = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         self.net.load_state_dict(self.averages)
         self.net.eval()
@@ -368,12 +371,12 @@ class Trainer:
         try:
             with torch.no_grad():
                 for start in range(0, c.valid_items, c.batch):
-                    mixtures = [self.valid_mixer.item(0, i) for i in range(start, min(start + c.batch, c.valid_items))]
+                    mixtures = [source.item(0, i) for i in range(start, min(start + c.batch, c.valid_items))]
                     noisy = torch.from_numpy(np.stack([m.noisy for m in mixtures])).to(self.device)
                     target = torch.from_numpy(np.stack([m.target for m in mixtures])).to(self.device)
                     band = torch.tensor([m.band_hz for m in mixtures], device=self.device)
                     estimate = self.enhance(noisy)
-                    if start < c.samples and self.folder.is_dir():
+                    if start < c.samples and mixer is None and self.folder.is_dir():
                         self._write_samples(start, noisy, target, estimate)
                     total += float(self.loss(estimate, target, noisy, band)) * len(mixtures)
                     mixed = torch.tensor([math.isfinite(m.snr_db) for m in mixtures])
