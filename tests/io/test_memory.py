@@ -55,15 +55,20 @@ def looped(source: Path, target: Path, seconds: float) -> None:
     import av
 
     with av.open(str(source)) as a:
-        packets = [(p.stream_index, p.pts, p.dts, p.duration, bytes(p), p.is_keyframe) for p in a.demux() if p.size]
-        length = max(float(p[1] * a.streams[p[0]].time_base) for p in packets)
+        packets = [
+            (p.stream_index, p.pts, p.pts if p.dts is None else p.dts, p.duration, bytes(p), p.is_keyframe)
+            for p in a.demux()
+            if p.size
+        ]
         bases = [s.time_base for s in a.streams]
-        frame = min(p[3] * bases[p[0]] for p in packets if p[0] == 0)
-        length = float(round(length / float(frame)) * frame)
+        length = 9.0  # whole pictures, and (nearly) whole packets of sound
+        packets = [p for p in packets if p[1] * bases[p[0]] < length]
         with av.open(str(target), "w") as b:
             streams = [b.add_stream_from_template(s, opaque=True) for s in a.streams]
             for turn in range(int(seconds / length) + 1):
                 for index, pts, dts, duration, data, key in packets:
+                    if turn and pts < 0:
+                        continue  # the encoder's delay, once is enough
                     packet = av.Packet(data)
                     shift = round(turn * length / float(bases[index]))
                     packet.pts, packet.dts, packet.duration = pts + shift, dts + shift, duration
