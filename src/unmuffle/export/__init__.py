@@ -1,1 +1,4 @@
-"""Checkpoints to network files: ``graph`` writes one, ``parity`` proves that it does the same."""
+"""Checkpoints to network files.
+
+``graph`` writes one, ``parity`` proves that it does what the network did, ``quantise`` makes it smaller.
+"""

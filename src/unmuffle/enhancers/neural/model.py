@@ -39,6 +39,7 @@ import os
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -221,6 +222,8 @@ class Model:
         options.log_severity_level = 3
         # Decayed states of a recurrent network are denormal in silence, and slow.
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        # Eight-bit weights are multiplied out once, at loading, not in each frame.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has a dozen classes for "this is no usable model"
@@ -297,6 +300,21 @@ def load(path: str | os.PathLike[str]) -> Model:
     except OSError as error:
         raise ModelError(f"{name}: no such network file ({error.strerror})") from None
     return _load(os.path.realpath(name), facts.st_mtime_ns, facts.st_size)
+
+
+@lru_cache(maxsize=8)
+def shipped(name: str) -> Model:
+    """A network that comes with the package, from its ``models`` folder.
+
+    Raises:
+        ModelError: the installation is damaged, or holds no network of that name.
+    """
+    place = resources.files("unmuffle") / "models" / f"{name}.onnx"
+    try:
+        content = place.read_bytes()
+    except OSError:
+        raise ModelError(f"{place}: the weights of {name!r} are missing; install unmuffle again") from None
+    return Model(content, str(place))
 
 
 @lru_cache(maxsize=8)

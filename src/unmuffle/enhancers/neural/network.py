@@ -80,8 +80,8 @@ class NeuralEnhancer(Enhancer):
             if sample_rate != facts.sample_rate and facts.causal:
                 return AtRate(self, facts.sample_rate).kernel(sample_rate, channels)
             return WaveKernel(model, channels) if facts.causal else WholeWave(model, sample_rate, channels)
-        frames = model.facts.spec.at(sample_rate)
-        return NetworkKernel(model, frames, channels) if model.facts.causal else WholeNetwork(model, frames, channels)
+        frames = facts.spec.at(sample_rate)
+        return NetworkKernel(model, frames, channels) if facts.causal else WholeNetwork(model, frames, channels)
 
     def key(self) -> str:
         """Name and digest of the network: where the file lies does not matter."""

@@ -1,0 +1,43 @@
+"""``live``: the trained network that comes with unmuffle.
+
+A causal recurrent network on compressed spectra (its design is told in ``unmuffle.train.nets.live``),
+one set of weights for all sample rates: full resolution up to 8 kHz, above that the gain of the band's
+edge. The delay is 10 ms, and 20 ms with the hop that has to be collected. What it was trained on, its
+licence and its scores are in its model card, ``models/live.md`` beside the weights.
+
+It was trained on single voices that are near (their first 50 ms of room are kept, the tail is taken
+away): of several talkers none is preferred, music is noise to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..base import Enhancer, Kernel
+from .model import Facts, shipped
+from .network import NetworkKernel
+
+
+@dataclass(frozen=True)
+class Live(Enhancer):
+    """Removes noise and late reverberation from one voice, with a trained network."""
+
+    name: ClassVar[str] = "live"
+
+    def __post_init__(self) -> None:
+        """Nothing to check: there are no parameters."""
+
+    @property
+    def facts(self) -> Facts:
+        """What the network's file says of itself."""
+        return shipped(self.name).facts
+
+    def kernel(self, sample_rate: int, channels: int) -> Kernel:
+        """The network at this rate."""
+        model = shipped(self.name)
+        return NetworkKernel(model, model.facts.spec.at(sample_rate), channels)
+
+    def key(self) -> str:
+        """Name and digest of the network."""
+        return f"neural({self.facts.name},{self.facts.sha256})"
