@@ -20,6 +20,7 @@ The map, in the direction in which imports go:
 ``engine``       arrays and files through an enhancer: channels, rates, loudness, residual
 ``server``       the same over HTTP and WebSocket
 ``cli``          the command ``unmuffle``
+``server``       files over HTTP and live streams over WebSocket (extra ``serve``)
 ---------------  ------------------------------------------------------------------------------
 ``degrade``      damage on purpose, seeded and recorded
 ``evaluate``     metrics, and their tables over whole folders

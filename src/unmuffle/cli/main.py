@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UnmuffleError
-from . import analyze, bench, common, degrade, demo, doctor, enhance, evaluate, info, methods
+from . import analyze, bench, common, degrade, demo, doctor, enhance, evaluate, info, methods, serve
 
 app = typer.Typer(
     name="unmuffle",
@@ -21,7 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (enhance, demo, methods, info, analyze, evaluate, degrade, bench, doctor):
+for module in (enhance, demo, methods, info, analyze, evaluate, degrade, serve, bench, doctor):
     module.register(app)
 
 

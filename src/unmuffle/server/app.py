@@ -1,0 +1,454 @@
+"""The application: addresses, and the state behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.routing import WebSocketRoute
+
+from ..enhancers import params, registry
+from ..errors import MissingExtraError, UnmuffleError
+from .asked import Asked
+from .capacity import Capacity
+from .config import ServerConfig
+from .crew import Crew, Place
+from .description import ASYNCAPI, UPLOAD_BODY, UPLOAD_OPTIONS, fault_responses
+from .faults import Fault, fault_of
+from .guard import Guard
+from .jobs import Jobs
+from .keys import Limits
+from .lanes import Lanes
+from .metrics import Metrics
+from .reply import FileReply
+from .session import Session
+from .spool import Spool
+from .uploads import Body, Disconnected, Upload, disposition, extension_of, receive_upload, safe_name
+
+_log = logging.getLogger("unmuffle.server")
+
+_SWEEP_S = 0.5
+
+
+class State:
+    """Everything that one running server knows."""
+
+    guard: Guard
+    spool: Spool
+    lanes: Lanes
+    capacity: Capacity
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
+        self.limits = Limits(config.key_streams, config.key_requests_per_min)
+        self.metrics = Metrics()
+        self.crew = Crew(config.worker_count, config.queue, config.job_timeout_s, config.retry_after_s)
+        self.jobs: Jobs
+        self.sessions: set[Session] = set()
+        self.requests = 0
+        self.ready = False
+        self.draining = False
+        self.methods: list[dict[str, Any]] | None = None
+        self._window = [0, 0]  # frames and late ones since the last look
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Folders, threads, one worker."""
+        self.spool = Spool(self.config.spool_dir)
+        self.jobs = Jobs(self.crew, self.spool, self.config.max_jobs, self.config.job_ttl_s)
+        self.lanes = Lanes(self.config.thread_count)
+        self.capacity = Capacity(self.config, self.lanes)
+        self.metrics.watch(self)
+        await self.crew.start()
+        self._sweeper = asyncio.create_task(self._sweep())
+        self.ready = True
+
+    async def stop(self) -> None:
+        """End all that is left and tidy up."""
+        self.ready = False
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.wait([self._sweeper])
+        await self.jobs.close()
+        await self.crew.close()
+        self.lanes.close()
+        self.spool.close()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            try:
+                self.sweep()
+            except Exception:  # one bad moment must not end the watch
+                _log.exception("sweep failed")
+
+    def sweep(self) -> None:
+        """What has to be looked at from time to time: silent clients, old jobs, the load."""
+        now = time.monotonic()
+        for session in list(self.sessions):
+            why = session.overdue(now)
+            if why is not None:
+                session.end(why)
+            self.collect(session)
+        frames, late = self._window
+        self._window = [0, 0]
+        self.capacity.observe(frames, late)
+        self.jobs.sweep()
+
+    def collect(self, session: Session) -> None:
+        """Move what a session has counted since the last time into the metrics."""
+        frames, late, seconds = session.counted
+        session.counted = (session.frames, session.late, session.seconds)
+        self.metrics.frames.inc(session.frames - frames)
+        self.metrics.overruns.inc(session.late - late)
+        self.metrics.stream_audio.inc(session.seconds - seconds)
+        self._window[0] += session.frames - frames
+        self._window[1] += session.late - late
+
+    def real_time_factor(self) -> float:
+        """Processor time of the lanes per second of sound in streams, since the start."""
+        seconds = self.metrics.stream_audio._value.get()
+        return self.lanes.busy_s / seconds if seconds else 0.0
+
+    def shutting_down(self) -> Fault:
+        """The answer to whoever comes when the server is about to stop."""
+        return Fault(503, "ShuttingDown", "the server is stopping; try again later", self.config.retry_after_s)
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    async def drain(self) -> None:
+        """Take nothing new; tell those who are here."""
+        self.draining = True
+        message = {"type": "draining", "seconds": self.config.drain_s}
+        for session in list(self.sessions):
+            if not session.live:
+                session.end(self.shutting_down())
+        await asyncio.gather(*(s.announce(message) for s in list(self.sessions) if s.live))
+
+    @property
+    def idle(self) -> bool:
+        """Is there nothing that would be cut off?"""
+        return not self.sessions and not self.requests and not self.jobs.active
+
+    async def cut(self) -> None:
+        """The time is over: end the streams that are left."""
+        for session in list(self.sessions):
+            session.end(self.shutting_down())
+        for _ in range(30):
+            if not self.sessions:
+                return
+            await asyncio.sleep(0.05)
+
+    # -- files -----------------------------------------------------------------------------------
+
+    def task(self, upload: Upload, folder: Path, asked: Asked) -> dict[str, Any]:
+        """What a worker is told."""
+        config = self.config
+        return {
+            "source": str(upload.path),
+            "folder": str(folder),
+            "name": safe_name(upload.filename),
+            "extension": extension_of(upload.filename),
+            "asked": asdict(asked),
+            "limits": {
+                "channels": config.max_channels,
+                "duration_s": config.max_duration_s,
+                "whole_s": config.max_whole_s,
+            },
+        }
+
+    async def receive(self, request: Request, folder: Path) -> tuple[Upload, Asked]:
+        """An upload and what to do with it.
+
+        Raises:
+            Fault, UnmuffleError: one that the client is told.
+            Disconnected: it has gone.
+        """
+        headers = dict(request.headers.raw)
+        body = Body(request.receive, self.config, headers)
+        try:
+            query = list(request.query_params.multi_items())
+            if query:  # a mistake in the address is answered before the body is read
+                await asyncio.to_thread(Asked.parse, query)
+            upload = await receive_upload(body, headers, folder, self.config)
+            self.metrics.uploaded.inc(upload.bytes)
+            pairs = query + upload.fields
+            asked = await asyncio.to_thread(Asked.parse, pairs)
+        except (Fault, UnmuffleError):
+            await body.linger()
+            raise
+        given = dict(pairs).get("filename")
+        if given:
+            upload.filename = given
+        return upload, asked
+
+    def reply(self, result: dict[str, Any], filename: str, asked_method: str, after: Any) -> FileReply:
+        """The result on its way."""
+        latency = result["latency_ms"]
+        headers = {
+            "content-disposition": disposition(filename, result["extension"]),
+            "x-unmuffle-method": asked_method.encode("ascii", "replace").decode()[:200],
+            "x-unmuffle-latency-ms": "whole" if latency is None else f"{latency:.3f}",
+            "x-unmuffle-elapsed-s": f"{result['elapsed_s']:.3f}",
+            "x-unmuffle-clipped": str(result["clipped"]),
+        }
+        return FileReply(Path(result["path"]), headers, self.config.send_timeout_s, after)
+
+    def count_file(self, result: dict[str, Any]) -> None:
+        """Into the metrics."""
+        self.metrics.files_audio.inc(result["seconds"])
+        self.metrics.files_busy.inc(result["elapsed_s"])
+
+
+async def _gone(request: Request) -> None:
+    """Returns when the client has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def create_app(config: ServerConfig | None = None) -> FastAPI:
+    """The ASGI application of a server; its state is in ``app.state.unmuffle``."""
+    from .. import __version__
+
+    state = State(config or ServerConfig())
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await state.start()
+        try:
+            yield
+        finally:
+            await state.stop()
+
+    # The interactive pages of FastAPI load scripts from elsewhere: this server works without the network.
+    app = FastAPI(
+        title="unmuffle", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
+        description="Speech enhancement of files and live streams.", redirect_slashes=False,
+    )  # fmt: skip
+    app.state.unmuffle = state
+    app.add_middleware(Guard, state=state)
+    _faults(app, state)
+    _service(app, state)
+    _files(app, state)
+    _jobs(app, state)
+
+    class Stream:
+        """``WS /stream``."""
+
+        def __init__(self, scope: Any, receive: Any, send: Any) -> None:
+            self._session = Session(state, scope, receive, send)
+
+        def __await__(self) -> Any:
+            return self._run().__await__()
+
+        async def _run(self) -> None:
+            state.sessions.add(self._session)
+            try:
+                await self._session.run()
+            finally:
+                state.sessions.discard(self._session)
+
+    app.router.routes.append(WebSocketRoute("/stream", endpoint=Stream))
+    return app
+
+
+def _faults(app: FastAPI, state: State) -> None:
+    def answer(fault: Fault) -> Response:
+        state.metrics.errors.labels(fault.kind).inc()
+        return Response(fault.encoded(), fault.status, fault.headers())
+
+    async def known(_: Request, error: Exception) -> Response:
+        return answer(fault_of(error))
+
+    async def gone(_: Request, error: Exception) -> Response:
+        return Response(status_code=499)  # nobody reads it
+
+    async def routed(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        words = {404: ("NotFound", "there is nothing at this address"), 405: ("WrongVerb", "not with this HTTP verb")}
+        kind, text = words.get(error.status_code, ("HTTPError", str(error.detail)))
+        made = answer(Fault(error.status_code, kind, text))
+        for name, value in (error.headers or {}).items():
+            made.headers[name] = value
+        return made
+
+    async def invalid(_: Request, error: Exception) -> Response:
+        return answer(Fault(422, "ParameterError", "a parameter has no meaning"))
+
+    app.add_exception_handler(Fault, known)
+    app.add_exception_handler(UnmuffleError, known)
+    app.add_exception_handler(Disconnected, gone)
+    app.add_exception_handler(HTTPException, routed)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(Exception, known)
+
+
+def _service(app: FastAPI, state: State) -> None:
+    @app.get("/healthz", summary="Does the process live?")
+    async def healthz() -> JSONResponse:
+        return JSONResponse({"status": "ok"})
+
+    @app.get("/readyz", summary="Does it take new work?", responses=fault_responses(503))
+    async def readyz() -> JSONResponse:
+        if state.draining:
+            raise state.shutting_down()
+        return JSONResponse({"status": "ready", "streams": state.capacity.streams, "files": state.crew.taken})
+
+    @app.get("/metrics", summary="Counters for Prometheus", response_class=Response)
+    async def metrics() -> Response:
+        return Response(state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/methods", summary="Methods and their parameters")
+    async def methods() -> JSONResponse:
+        if state.methods is None:
+            state.methods = await asyncio.to_thread(describe_methods)
+        return JSONResponse({"default": registry.DEFAULT, "methods": state.methods})
+
+    @app.get("/asyncapi.json", summary="Description of the WebSocket protocol")
+    async def asyncapi() -> JSONResponse:
+        return JSONResponse(ASYNCAPI)
+
+
+def _files(app: FastAPI, state: State) -> None:
+    @app.post(
+        "/enhance", summary="Enhance a media file", response_class=Response,
+        openapi_extra={"requestBody": UPLOAD_BODY, "parameters": UPLOAD_OPTIONS},
+        responses={200: {"content": {"application/octet-stream": {}}, "description": "The enhanced file"},
+                   **fault_responses(400, 401, 408, 413, 415, 422, 429, 500, 503, 504)},
+    )  # fmt: skip
+    async def enhance(request: Request) -> Response:
+        if state.draining:
+            await Body(request.receive, state.config, dict(request.headers.raw)).linger()
+            raise state.shutting_down()
+        place, folder = await _place(state, request)
+        keep = False
+        try:
+            upload, asked = await state.receive(request, folder)
+            work = asyncio.ensure_future(state.crew.work(place, state.task(upload, folder, asked)))
+            gone = asyncio.ensure_future(_gone(request))
+            try:
+                await asyncio.wait([work, gone], return_when=asyncio.FIRST_COMPLETED)
+                if not work.done():
+                    raise Disconnected
+                result = work.result()
+            finally:
+                for task in (work, gone):
+                    task.cancel()
+                await asyncio.wait([work, gone])
+            state.count_file(result)
+            made = state.reply(result, upload.filename, asked.method, lambda: state.spool.remove(folder))
+            keep = True
+            return made
+        finally:
+            state.crew.leave(place)
+            if not keep:
+                state.spool.remove(folder)
+
+
+async def _place(state: State, request: Request) -> tuple[Place, Path]:
+    try:
+        place = state.crew.enter()
+    except Fault:
+        await Body(request.receive, state.config, dict(request.headers.raw)).linger()
+        raise
+    try:
+        return place, await asyncio.to_thread(state.spool.folder)
+    except BaseException:
+        state.crew.leave(place)
+        raise
+
+
+def _jobs(app: FastAPI, state: State) -> None:
+    def owner(request: Request) -> str:
+        found: str = request.scope["unmuffle.owner"]
+        return found
+
+    @app.post(
+        "/jobs", status_code=202, summary="Submit a media file",
+        openapi_extra={"requestBody": UPLOAD_BODY, "parameters": UPLOAD_OPTIONS},
+        responses=fault_responses(400, 401, 408, 413, 422, 429, 503),
+    )  # fmt: skip
+    async def submit(request: Request) -> JSONResponse:
+        try:
+            if state.draining:
+                raise state.shutting_down()
+            state.jobs.check_room()
+        except Fault:
+            await Body(request.receive, state.config, dict(request.headers.raw)).linger()
+            raise
+        place, folder = await _place(state, request)
+        try:
+            upload, asked = await state.receive(request, folder)
+            state.jobs.check_room()  # others may have come meanwhile
+            name = safe_name(upload.filename)
+            job = state.jobs.submit(owner(request), name, folder, place, state.task(upload, folder, asked))
+        except BaseException:
+            state.crew.leave(place)
+            state.spool.remove(folder)
+            raise
+        view = state.jobs.view(job) | {"method": asked.method}
+        return JSONResponse(view, 202, headers={"location": f"/jobs/{job.id}"})
+
+    @app.get("/jobs/{number}", summary="How far is it?", responses=fault_responses(401, 404, 429))
+    async def ask(number: str, request: Request) -> JSONResponse:
+        return JSONResponse(state.jobs.view(state.jobs.get(owner(request), number)))
+
+    @app.get(
+        "/jobs/{number}/result", summary="Fetch the result", response_class=Response,
+        responses={200: {"content": {"application/octet-stream": {}}, "description": "The enhanced file"},
+                   **fault_responses(401, 404, 409, 429)},
+    )  # fmt: skip
+    async def result(number: str, request: Request) -> Response:
+        job = state.jobs.get(owner(request), number)
+        if job.fault is not None:
+            raise job.fault
+        if job.result is None:
+            raise Fault(409, "NotReady", f"the job is {state.jobs.view(job)['status']}; ask again later", 1)
+        job.readers += 1
+        try:
+            return state.reply(job.result, job.filename, "job", lambda: state.jobs.release(job))
+        except BaseException:
+            state.jobs.release(job)
+            raise
+
+    @app.delete("/jobs/{number}", summary="Cancel and delete", responses=fault_responses(401, 404, 429))
+    async def delete(number: str, request: Request) -> JSONResponse:
+        job = state.jobs.get(owner(request), number)
+        await state.jobs.delete(job)
+        return JSONResponse({"id": job.id, "status": job.status, "deleted": True})
+
+
+def describe_methods() -> list[dict[str, Any]]:
+    """All methods with their parameters, as far as they are installed here."""
+    found = []
+    for name in registry.names():
+        line = registry.entry(name)
+        row: dict[str, Any] = {"name": name, "family": line.family, "summary": line.summary, "live": line.causal}
+        try:
+            kind = registry.kind(name)
+            stream = registry.load(name).stream(48000)
+        except MissingExtraError:
+            row["available"] = False
+            found.append(row)
+            continue
+        except UnmuffleError:
+            continue  # needs something that cannot be set from outside, such as a network file
+        row["available"] = True
+        row["latency_ms"] = stream.latency_ms if line.causal else None
+        row["parameters"] = {
+            key: {"default": f.default, **f.metadata}
+            for key, f in params.parameters(kind).items()
+            if not (isinstance(f.default, str) and f.metadata["choices"] is None)
+        }
+        found.append(row)
+    return found

@@ -1,0 +1,144 @@
+r"""What a stream costs, and whether one more fits.
+
+The load of a stream is the share of one core that it needs:
+
+.. math:: \rho = \frac{c}{b} + \frac{w}{b}
+
+with ``c`` the processor time in which the method works off a block, ``b`` the block's length in time, ``w`` what
+moving one message costs. ``c`` is measured once for each method, rate, channel count and block length, in processor
+time, so that a busy machine does not falsify it. ``w`` is followed while the server runs: the processor time of the
+whole process, minus that of the lanes, divided by the messages.
+
+A stream is admitted while the sum of the admitted loads and its own stays below the configured share, while the
+measured processor time leaves as much room, and while frames are on time (when another program takes the processor
+away, the first two would not notice). Refusing is better than letting all streams stutter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+
+import numpy as np
+
+from ..enhancers.base import Enhancer
+from .config import ServerConfig
+from .faults import Fault
+from .lanes import Lanes
+from .protocol import Hello
+
+MESSAGE_S = 150e-6
+"""What moving a message costs until it has been measured."""
+
+_MEASURE_CPU_S = 0.06
+_REMEMBERED = 256
+
+
+def method_load(enhancer: Enhancer, rate: int, channels: int, block_s: float) -> float:
+    """Share of a core that a method needs for one stream; takes about 0.1 s of processor time.
+
+    Args:
+        enhancer: the method.
+        rate, channels: of the stream.
+        block_s: length of a block, in seconds.
+    """
+    size = max(1, round(block_s * rate))
+    noise = np.random.default_rng(0).standard_normal((channels, size)).astype(np.float32) * np.float32(0.05)
+    stream = enhancer.stream(rate, channels)
+    for _ in range(1 + round(0.1 / block_s)):  # tables, first-use code, the first frames
+        stream.process(noise)
+    blocks, start, used = 0, time.thread_time(), 0.0
+    while used < _MEASURE_CPU_S:
+        for _ in range(8):
+            stream.process(noise)
+        blocks += 8
+        used = time.thread_time() - start
+    return used / (blocks * size / rate)
+
+
+class Capacity:
+    """The admission of streams.
+
+    Attributes:
+        admitted: sum of the loads of the streams that run.
+        observed: share of a core that this process has used of late.
+        message_s: what moving a message costs.
+        late: share of late frames of late.
+    """
+
+    def __init__(self, config: ServerConfig, lanes: Lanes) -> None:
+        self._config = config
+        self._lanes = lanes
+        self._known: OrderedDict[tuple[str, int, int, int], float] = OrderedDict()
+        self._measuring = asyncio.Lock()
+        self.admitted = 0.0
+        self.streams = 0
+        self.observed = 0.0
+        self.message_s = MESSAGE_S
+        self.late = 0.0
+        self._last = (time.monotonic(), time.process_time(), lanes.busy_s)
+
+    async def load(self, enhancer: Enhancer, hello: Hello) -> float:
+        """The load of one such stream, method and messages."""
+        size = max(1, round(hello.block_s * hello.rate))
+        key = (enhancer.key(), hello.rate, hello.channels, size)
+        async with self._measuring:  # one measurement at a time: it must not become the load itself
+            known = self._known.pop(key, None)
+            if known is None:
+                block_s = size / hello.rate
+                known = await asyncio.to_thread(method_load, enhancer, hello.rate, hello.channels, block_s)
+            self._known[key] = known
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        return known
+
+    def admit(self, method: float, hello: Hello) -> float:
+        """Count a stream in; returns its load, for :meth:`release`.
+
+        Raises:
+            Fault: 503, no room.
+        """
+        config = self._config
+        load = method + self.message_s / hello.block_s
+        if load > config.stream_load:
+            text = f"one such stream needs {load:.2f} cores, this server gives all streams {config.stream_load:g}"
+            raise Fault(503, "TooHeavy", text + "; choose a lighter method or longer blocks", config.retry_after_s)
+        why = None
+        if self.streams >= config.max_streams:
+            why = f"{self.streams} streams are running"
+        elif self.admitted + load > config.stream_load:
+            why = f"streams take {self.admitted:.2f} of {config.stream_load:g} cores, this one needs {load:.3f}"
+        elif self.observed + load > max(config.stream_load, 0.95):
+            why = f"the server uses {self.observed:.2f} cores"
+        elif self.late > config.late_share:
+            why = f"{100 * self.late:.0f} % of the frames are late"
+        if why is not None:
+            raise Fault(503, "NoCapacity", why + "; try again later", config.retry_after_s)
+        self.admitted += load
+        self.streams += 1
+        return load
+
+    def release(self, load: float) -> None:
+        """A stream has ended."""
+        self.streams -= 1
+        self.admitted = max(0.0, self.admitted - load) if self.streams else 0.0
+
+    def observe(self, messages: int, late: int) -> None:
+        """Look at the clocks, about once a second.
+
+        Args:
+            messages: binary messages since the last look.
+            late: those of them that were late.
+        """
+        now = (time.monotonic(), time.process_time(), self._lanes.busy_s)
+        wall, used, lanes = (b - a for a, b in zip(self._last, now, strict=True))
+        if wall < 0.2:
+            return
+        self._last = now
+        self.observed += 0.5 * (used / wall - self.observed)
+        if messages >= 200:
+            cost = min(1e-3, max(2e-5, (used - lanes) / messages))
+            self.message_s += 0.3 * (cost - self.message_s)
+        share = late / messages if messages >= 50 else 0.0
+        self.late += 0.3 * (share - self.late)

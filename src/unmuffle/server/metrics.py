@@ -1,0 +1,60 @@
+"""What is counted, in Prometheus' text format under ``/metrics``. All label values come from small fixed sets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.process_collector import ProcessCollector
+
+if TYPE_CHECKING:
+    from .app import State
+
+_LATENCY_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+
+
+class Metrics:
+    """Counters of one server, in a registry of its own."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self.requests = Counter("unmuffle_requests", "HTTP requests answered", ["route", "status"], registry=registry)
+        self.uploaded = Counter("unmuffle_uploaded_bytes", "Bytes of files received", registry=registry)
+        self.errors = Counter("unmuffle_errors", "Errors told to clients", ["kind"], registry=registry)
+        self.files_audio = Counter("unmuffle_files_audio_seconds", "Sound enhanced in files", registry=registry)
+        self.files_busy = Counter("unmuffle_files_busy_seconds", "Time spent on files", registry=registry)
+        self.streams_total = Counter("unmuffle_streams_opened", "Streams admitted", registry=registry)
+        self.refused = Counter("unmuffle_streams_refused", "Streams refused", ["kind"], registry=registry)
+        self.frames = Counter("unmuffle_stream_frames", "Frames of streams answered", registry=registry)
+        self.overruns = Counter("unmuffle_stream_overruns", "Frames answered too late", registry=registry)
+        self.stream_audio = Counter("unmuffle_stream_audio_seconds", "Sound enhanced in streams", registry=registry)
+        self.latency = Histogram(
+            "unmuffle_stream_latency_seconds",
+            "From a frame's arrival to its answer's departure",
+            buckets=_LATENCY_S,
+            registry=registry,
+        )
+
+    def watch(self, state: State) -> None:
+        """Add what is read from the server's state when it is asked for."""
+
+        def gauge(name: str, text: str, read: object) -> None:
+            Gauge(name, text, registry=self.registry).set_function(read)  # type: ignore[arg-type]
+
+        gauge("unmuffle_streams", "Streams that run", lambda: state.capacity.streams)
+        gauge("unmuffle_load_admitted", "Cores' worth of streams admitted", lambda: state.capacity.admitted)
+        gauge("unmuffle_load_limit", "Cores' worth that streams may take", lambda: state.config.stream_load)
+        gauge("unmuffle_load_observed", "Cores that the process uses", lambda: state.capacity.observed)
+        gauge("unmuffle_message_cost_seconds", "Cost of moving a message", lambda: state.capacity.message_s)
+        gauge("unmuffle_late_share", "Share of late frames of late", lambda: state.capacity.late)
+        gauge("unmuffle_real_time_factor", "Processor time of streams per second of sound", state.real_time_factor)
+        gauge("unmuffle_file_places", "Files that are uploaded, wait or are worked on", lambda: state.crew.taken)
+        gauge("unmuffle_file_workers_busy", "Workers at work", lambda: state.crew.busy)
+        jobs = Gauge("unmuffle_jobs", "Jobs that are remembered", ["status"], registry=self.registry)
+        for status in state.jobs.counts():
+            jobs.labels(status).set_function(lambda status=status: state.jobs.counts()[status])  # type: ignore[misc]
+
+    def text(self) -> bytes:
+        """The page."""
+        return generate_latest(self.registry)

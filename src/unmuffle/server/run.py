@@ -1,0 +1,233 @@
+"""The process: a listening socket, time-outs below the application, and an orderly end.
+
+uvicorn waits for ever for the rest of a header, and closes WebSockets at once when it is asked to stop. Both are put
+right here: a header has to be whole within ``header_timeout_s`` and 64 KiB, a connection that is to be closed is cut
+when its client does not take what is left, and SIGTERM or Ctrl-C first lets streams and requests finish.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+import sys
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from ..errors import ParameterError
+from .app import State, create_app
+from .config import ServerConfig
+
+_log = logging.getLogger("unmuffle.server")
+
+MAX_HEADER = 64 << 10
+
+SWITCH_S = 0.001
+"""Longest that a thread keeps the interpreter when another waits (Python's default, 5 ms, is half a frame)."""
+
+
+def _with_abort(scope: Any, transport: asyncio.Transport) -> None:
+    scope.setdefault("extensions", {})["unmuffle.abort"] = {"call": transport.abort}
+
+
+def protocols(config: ServerConfig) -> tuple[type[HttpToolsProtocol], type[WebSocketsSansIOProtocol]]:
+    """The protocol classes, with this server's limits."""
+
+    class Http(HttpToolsProtocol):
+        """HTTP/1.1, with limits on the header."""
+
+        _head = True
+        _head_bytes = 0
+        _timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._arm()
+
+        def _arm(self) -> None:
+            if self._timer is None:
+                self._timer = self.loop.call_later(config.header_timeout_s, self._late)
+
+        def _disarm(self) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+        def _late(self) -> None:
+            self._timer = None
+            if self.transport.is_closing():
+                return
+            if self.cycle is not None and not self.cycle.response_complete:
+                self._arm()  # a request is being answered: what came after it may wait
+                return
+            self._refuse(408, "HeaderTimeout", f"the header was not whole after {config.header_timeout_s:g} s")
+
+        def _refuse(self, status: int, kind: str, text: str) -> None:
+            body = json.dumps({"error": text, "kind": kind}).encode()
+            head = f"HTTP/1.1 {status} {kind}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
+            self.transport.close()
+
+        def send_400_response(self, msg: str) -> None:
+            self._refuse(400, "BadRequest", msg)
+
+        def data_received(self, data: bytes) -> None:
+            if self._head:
+                self._arm()
+                self._head_bytes += len(data)
+            super().data_received(data)
+            if self._head and self._head_bytes > MAX_HEADER and not self.transport.is_closing():
+                self._refuse(431, "HeaderTooLarge", f"a header of more than {MAX_HEADER} bytes")
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            _with_abort(self.scope, self.transport)
+
+        def on_headers_complete(self) -> None:
+            self._head, self._head_bytes = False, 0
+            self._disarm()
+            super().on_headers_complete()
+
+        def on_message_complete(self) -> None:
+            super().on_message_complete()
+            self._head = True
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._disarm()
+            super().connection_lost(exc)
+
+    class WebSocket(WebSocketsSansIOProtocol):
+        """WebSocket, with a way to cut a client off that does not read."""
+
+        def handle_connect(self, event: Any) -> None:
+            super().handle_connect(event)
+            if hasattr(self, "scope"):
+                _with_abort(self.scope, self.transport)
+
+        def send_receive_event_to_app(self) -> None:
+            if self.curr_msg_data_type == "text":
+                try:
+                    b"".join(self.frames).decode()
+                except UnicodeDecodeError:  # uvicorn would fill the log with a traceback for each
+                    self.frames = []
+                    self.conn.send_close(1007)
+                    self.handle_parser_exception()
+                    return
+            super().send_receive_event_to_app()
+
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+                self.handshake_complete = True  # refused in order; uvicorn would report a missing handshake
+
+    return Http, WebSocket
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server with an end in two steps: drain, then stop."""
+
+    def __init__(self, config: uvicorn.Config, state: State, told: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._unmuffle = state
+        self._told = told
+        self._asked = 0
+        self._drain: asyncio.Task[None] | None = None
+        self._closing: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say where."""
+        await super().startup(sockets)
+        if self.started and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            self._told(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """The first signal lets streams and requests finish, the second does not."""
+        self._asked += 1
+        if self._asked > 1:
+            self.should_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        if self._asked and self._drain is None:
+            self._drain = asyncio.create_task(self._end())
+        if counter % 10 == 0:
+            self._cut_deaf()
+        return await super().on_tick(counter)
+
+    async def _end(self) -> None:
+        state = self._unmuffle
+        _log.info("draining for up to %g s", state.config.drain_s)
+        end = time.monotonic() + state.config.drain_s
+        await state.drain()
+        while not state.idle and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+        await state.cut()
+        self.should_exit = True
+
+    def _cut_deaf(self) -> None:
+        """Connections that are being closed, but whose client does not take the rest."""
+        now = time.monotonic()
+        for connection in list(self.server_state.connections):
+            if connection.transport is not None and connection.transport.is_closing():
+                since = self._closing.setdefault(connection, now)
+                if now - since > self._unmuffle.config.send_timeout_s:
+                    connection.transport.abort()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        ParameterError: the address is taken, or not one of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except (OSError, UnicodeError, OverflowError) as error:
+        text = getattr(error, "strerror", None) or str(error)
+        raise ParameterError(f"cannot listen on {host} port {port}: {text}; choose another --port or --host") from None
+
+
+def serve(config: ServerConfig, *, told: Callable[[str], None] = lambda url: None, log_level: str = "warning") -> None:
+    """Run a server until it is asked to stop; returns after an orderly end.
+
+    Args:
+        config: all settings.
+        told: called with the address once it answers.
+        log_level: ``warning``, ``info`` ...
+
+    Raises:
+        ParameterError: the address cannot be used.
+    """
+    app = create_app(config)
+    http, websocket = protocols(config)
+    made = uvicorn.Config(
+        app,
+        http=http,
+        ws=websocket,
+        lifespan="on",
+        ws_max_size=config.max_message_bytes,
+        ws_per_message_deflate=False,  # sound does not shrink, and a small message must not grow to a large one
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        log_level=log_level,
+        timeout_graceful_shutdown=5,
+    )
+    server = Server(made, app.state.unmuffle, told)
+    sock = listen(config.host, config.port)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        server.run(sockets=[sock])
+    finally:
+        sys.setswitchinterval(before)
+        sock.close()

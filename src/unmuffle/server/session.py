@@ -1,0 +1,374 @@
+"""One ``/stream`` connection: hello, ready, then a frame back for every frame.
+
+One frame of a stream is under way at a time; the next is read when its answer has been handed to the socket. A client
+that sends faster than real time, or reads slower, is therefore held back by the network's own flow control, and the
+server's memory does not grow with its impatience.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..enhancers.base import Stream
+from ..errors import NonFiniteError, UnmuffleError
+from ..signal.blocks import Samples
+from . import protocol
+from .faults import Fault, fault_of
+from .lanes import Lane
+from .protocol import Hello, WireError
+
+if TYPE_CHECKING:
+    from .app import State
+
+_log = logging.getLogger("unmuffle.server")
+
+PIECE_S = 0.25
+"""A longer block is worked off in pieces, so that other streams of the lane get their turn."""
+
+LATE_S = 0.01
+"""A frame is late when its answer takes longer than the frame lasts, but at least this."""
+
+MISTAKES = 100
+"""Messages that may be wrong before the connection is closed."""
+
+_SPEED = 1.05  # real time, with room for clocks that run fast
+_KEPT = 1024
+
+_CLOSE = {401: protocol.POLICY, 429: protocol.POLICY, 503: protocol.TRY_LATER, 500: protocol.INTERNAL}
+
+
+class Session:
+    """One connection.
+
+    Attributes:
+        expired: why it was ended from outside (by :meth:`end`), or ``None``.
+    """
+
+    def __init__(self, state: State, scope: Any, receive: Any, send: Any) -> None:
+        self._state = state
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._task = asyncio.current_task()
+        self._hello: Hello | None = None
+        self._stream: Stream | None = None
+        self._lane: Lane | None = None
+        self._expected: int | None = None
+        self._began = self._heard = time.monotonic()
+        self._sending: float | None = None
+        self._sent_s = 0.0  # seconds of sound that came
+        self._credit_at = self._began
+        self._credit = state.config.max_ahead_s
+        self._mistakes = 0
+        self._owner = ""
+        self._latencies = np.zeros(_KEPT, np.float64)
+        self.expired: Fault | None = None
+        self.load = 0.0
+        self.frames = self.late = self.lost = 0
+        self.samples_in = self.samples_out = 0
+        self.counted = (0, 0, 0.0)  # frames, late, seconds: what the metrics have seen already
+
+    # -- from outside ----------------------------------------------------------------------------
+
+    def overdue(self, now: float) -> Fault | None:
+        """Has the client been silent, or deaf, for too long?"""
+        config = self._state.config
+        if self._sending is not None and now - self._sending > config.send_timeout_s:
+            return Fault(408, "SendTimeout", f"nothing was read for {config.send_timeout_s:g} s")
+        limit = config.idle_timeout_s if self._stream is not None else config.hello_timeout_s
+        if self._sending is None and now - self._heard > limit:
+            return Fault(408, "IdleTimeout", f"nothing came for {limit:g} s")
+        return None
+
+    def end(self, why: Fault) -> None:
+        """Close the connection, from another task."""
+        if self.expired is None and self._task is not None:
+            self.expired = why
+            self._task.cancel()
+
+    async def announce(self, message: dict[str, Any]) -> None:
+        """Tell the client something out of turn; a client that does not read is not waited for."""
+        try:
+            await asyncio.wait_for(self._text(message), 1.0)
+        except (asyncio.TimeoutError, Exception):
+            return
+
+    @property
+    def seconds(self) -> float:
+        """Sound that came, in seconds."""
+        return self._sent_s
+
+    @property
+    def live(self) -> bool:
+        """Is a stream running?"""
+        return self._stream is not None
+
+    # -- the connection --------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """From the handshake to the close."""
+        if (await self._receive())["type"] != "websocket.connect":
+            return
+        await self._send({"type": "websocket.accept"})
+        abort = True
+        try:
+            try:
+                await self._open()
+                await self._serve()
+                abort = False
+            except Fault as fault:
+                await self._farewell(fault, _CLOSE.get(fault.status, protocol.POLICY))
+                abort = False
+            except UnmuffleError as error:
+                await self._farewell(fault_of(error), protocol.POLICY)
+                abort = False
+        except asyncio.CancelledError:
+            if self.expired is None:
+                raise
+            restarting = self.expired.kind == "ShuttingDown"
+            code = protocol.RESTART if restarting else protocol.POLICY
+            deaf = self.expired.kind == "SendTimeout"
+            if not deaf:
+                try:
+                    await asyncio.wait_for(self._farewell(self.expired, code), 1.0)
+                    abort = False
+                except asyncio.TimeoutError:
+                    pass
+        finally:
+            self._close()
+            if abort:  # the rest of what was sent will never be read
+                self._scope.get("extensions", {}).get("unmuffle.abort", {}).get("call", lambda: None)()
+
+    async def _open(self) -> None:
+        message = await self._receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        text = message.get("text")
+        if text is None:
+            raise WireError("the first message must be the hello, as text")
+        config = self._state.config
+        hello = protocol.parse_hello(protocol.parse_text(text), config.max_channels)
+        owner = self._state.guard.owner_of_stream(self._scope, hello.key)
+        enhancer = await asyncio.to_thread(hello.enhancer)
+        stream = await asyncio.to_thread(hello.stream, enhancer)
+        method = await self._state.capacity.load(enhancer, hello)
+        self._state.limits.open_stream(owner)
+        self._owner = owner
+        try:
+            self.load = self._state.capacity.admit(method, hello)
+        except BaseException:
+            self._state.limits.close_stream(owner)
+            raise
+        self._lane = self._state.lanes.join()
+        self._hello, self._stream = hello, stream
+        latency = stream.latency_samples if hello.block_size is None else stream.block_latency_samples
+        self._state.metrics.streams_total.inc()
+        await self._text({
+            "type": "ready", "method": hello.method, "rate": hello.rate, "channels": hello.channels,
+            "format": hello.format, "block_size": hello.block_size, "latency_samples": latency,
+            "latency_ms": 1000.0 * latency / hello.rate, "strength": hello.strength_db, "bypass": hello.bypass,
+            "load": round(self.load, 5), "max_message_bytes": config.max_message_bytes,
+            "idle_timeout_s": config.idle_timeout_s,
+        })  # fmt: skip
+
+    def _close(self) -> None:
+        if self._stream is None:
+            return
+        assert self._lane is not None
+        self._state.collect(self)
+        self._state.capacity.release(self.load)
+        self._state.limits.close_stream(self._owner)
+        self._state.lanes.part(self._lane)
+        self._stream = None
+
+    async def _serve(self) -> None:
+        if self._stream is None:
+            return
+        receive = self._receive
+        while True:
+            message = await receive()
+            now = time.perf_counter()
+            self._heard = time.monotonic()
+            if message["type"] == "websocket.disconnect":
+                return
+            data = message.get("bytes")
+            try:
+                if data is not None:
+                    await self._frame(data, now)
+                elif await self._control(message.get("text") or ""):
+                    return
+            except UnmuffleError as error:
+                await self._mistake(error, data)
+
+    async def _mistake(self, error: UnmuffleError, data: bytes | None) -> None:
+        """Name the error; the stream goes on as if the message had not been."""
+        kind = type(error).__name__
+        self._state.metrics.errors.labels(kind).inc()
+        answer: dict[str, Any] = {"type": "error", "error": str(error), "kind": kind}
+        if data is not None and len(data) >= protocol.HEADER.size:
+            answer["seq"] = protocol.sequence_of(data)
+        await self._text(answer)
+        self._mistakes += 1
+        if self._mistakes >= MISTAKES:
+            raise Fault(422, "TooManyErrors", f"{MISTAKES} messages were wrong")
+
+    # -- frames ----------------------------------------------------------------------------------
+
+    async def _frame(self, data: bytes, came: float) -> None:
+        hello, lane = self._hello, self._lane
+        assert hello is not None
+        assert lane is not None
+        number = protocol.sequence_of(data)
+        self._follow(number)
+        count = (len(data) - protocol.HEADER.size) // hello.frame_bytes
+        lasts = count / hello.rate
+        if await self._pace(lasts):
+            came = time.perf_counter()
+        if hello.block_size is None and lasts > PIECE_S:
+            out = await self._long(data, number, round(PIECE_S * hello.rate))
+        else:
+            out = await lane.do(lambda: self._short(data, number))
+        self._sending = time.monotonic()
+        await self._send({"type": "websocket.send", "bytes": out})
+        self._sending = None
+        took = time.perf_counter() - came
+        self._latencies[self.frames % _KEPT] = took
+        self.frames += 1
+        self._sent_s += lasts
+        self.samples_in += count
+        self.samples_out += (len(out) - protocol.HEADER.size) // hello.frame_bytes
+        if took > max(lasts, LATE_S):
+            self.late += 1
+        self._state.metrics.latency.observe(took)
+
+    def _short(self, data: bytes, number: int) -> bytes:
+        """In the lane: one message through the stream."""
+        hello, stream = self._hello, self._stream
+        if hello is None or stream is None:  # closed meanwhile
+            return b""
+        x = protocol.samples_of(data, hello)
+        y = stream.process(x) if hello.block_size is None else stream.process_block(x)
+        return protocol.packed(number, y, hello.format)
+
+    async def _long(self, data: bytes, number: int, piece: int) -> bytes:
+        """A long message, in pieces: what comes out does not depend on how a signal is cut."""
+        hello, stream, lane = self._hello, self._stream, self._lane
+        assert hello is not None
+        assert stream is not None
+        assert lane is not None
+
+        def checked() -> Samples:
+            x = protocol.samples_of(data, hello)
+            if not np.isfinite(x).all():  # before the stream has seen the first piece
+                raise NonFiniteError("the block holds NaN or infinity; replace them before sending")
+            return x
+
+        x = await lane.do(checked)
+        parts = []
+        for start in range(0, x.shape[1], piece):
+            parts.append(await lane.do(_process(stream, x[:, start : start + piece])))
+            self._heard = time.monotonic()
+        return await lane.do(lambda: protocol.packed(number, np.concatenate(parts, axis=1), hello.format))
+
+    def _follow(self, number: int) -> None:
+        """Sequence numbers go up by one; those left out were lost by the client, and are counted."""
+        if self._expected is not None:
+            ahead = (number - self._expected) % protocol.MODULUS
+            if ahead >= protocol.MODULUS // 2:
+                raise WireError(f"sequence number {number} after {(self._expected - 1) % protocol.MODULUS}")
+            self.lost += ahead
+        self._expected = (number + 1) % protocol.MODULUS
+
+    async def _pace(self, lasts: float) -> bool:
+        """Hold back a stream that runs ahead of real time; was it necessary?"""
+        now = time.monotonic()
+        self._credit = min(self._state.config.max_ahead_s, self._credit + _SPEED * (now - self._credit_at)) - lasts
+        self._credit_at = now
+        if self._credit >= 0:
+            return False
+        await asyncio.sleep(-self._credit / _SPEED)
+        self._heard = time.monotonic()
+        return True
+
+    # -- control ---------------------------------------------------------------------------------
+
+    async def _control(self, text: str) -> bool:
+        """Carry out a text message; true when the client says goodbye."""
+        stream, hello, lane = self._stream, self._hello, self._lane
+        assert stream is not None
+        assert hello is not None
+        assert lane is not None
+        message = protocol.parse_text(text)
+        kind = message["type"]
+        allowed = {"strength": {"db"}, "bypass": {"on"}, "flush": set(), "reset": set(), "stats": set(), "bye": set()}
+        if kind not in allowed:
+            raise WireError(f"there is no message of type {kind[:50]!r}; there are: {', '.join(allowed)}")
+        if set(message) - {"type"} != allowed[kind]:
+            raise WireError(f"a message of type {kind!r} has the keys: {', '.join(['type', *allowed[kind]])}")
+        if kind == "strength":
+            decibels = protocol.parse_strength(message["db"])
+            stream.set_strength(float("inf") if decibels is None else decibels)
+            await self._text({"type": "strength", "db": decibels})
+        elif kind == "bypass":
+            if not isinstance(message["on"], bool):
+                raise WireError("bypass: on is true or false")
+            stream.bypass = message["on"]
+            await self._text({"type": "bypass", "on": stream.bypass})
+        elif kind == "flush":
+            tail = await lane.do(lambda: np.atleast_2d(stream.flush()))
+            self.samples_out += tail.shape[1]
+            await self._text({"type": "flushed", "samples": tail.shape[1]})
+            number = self._expected - 1 if self._expected is not None else 0
+            await self._guarded({"type": "websocket.send", "bytes": protocol.packed(number, tail, hello.format)})
+        elif kind == "reset":
+            await lane.do(stream.reset)
+            await self._text({"type": "reset"})
+        elif kind == "stats":
+            await self._text({"type": "stats", **self.stats()})
+        else:
+            await self._send({"type": "websocket.close", "code": protocol.NORMAL})
+        return kind == "bye"
+
+    def stats(self) -> dict[str, Any]:
+        """Counters, and the latency that the server added to the last frames."""
+        kept = 1e3 * self._latencies[: min(self.frames, _KEPT)]
+        p50, p99 = (float(v) for v in np.percentile(kept, (50, 99))) if len(kept) else (0.0, 0.0)
+        return {
+            "frames": self.frames,
+            "samples_in": self.samples_in,
+            "samples_out": self.samples_out,
+            "lost": self.lost,
+            "late": self.late,
+            "errors": self._mistakes,
+            "server_ms": {"p50": p50, "p99": p99, "max": float(kept.max()) if len(kept) else 0.0},
+            "load": self.load,
+            "uptime_s": time.monotonic() - self._began,
+        }
+
+    # -- sending ---------------------------------------------------------------------------------
+
+    async def _text(self, message: dict[str, Any]) -> None:
+        await self._guarded({"type": "websocket.send", "text": json.dumps(message)})
+
+    async def _guarded(self, message: dict[str, Any]) -> None:
+        self._sending = time.monotonic()
+        await self._send(message)
+        self._sending = None
+
+    async def _farewell(self, fault: Fault, code: int) -> None:
+        self._state.metrics.errors.labels(fault.kind).inc()
+        if fault.status in (429, 503):
+            self._state.metrics.refused.labels(fault.kind).inc()
+        await self._text({"type": "error", **fault.body()})
+        await self._send({"type": "websocket.close", "code": code, "reason": fault.kind})
+
+
+def _process(stream: Stream, block: Samples) -> Callable[[], Samples]:
+    return lambda: stream.process(block)
