@@ -12,8 +12,9 @@ Without them the filter is left with what it made itself: it starts from nothing
 takes long to find the next vowel.
 
 Trade-offs: ``drift`` lets the model move within a hop, as diphthongs do, and lets noise move it as well.
-In noise the frame knows the coefficients better than the filter does, so that ``doubt`` is best small;
-the joint state earns its cost at high SNR or with a coarse ``hop_ms``.
+On noisy speech the frame knows the coefficients better than the filter does: the larger ``doubt``, the
+less is gained, and ``kalman`` (which is the limit of a small one) gains most. This filter is for
+following coefficients at a known excitation, and for material without a usable frame estimate.
 
 The linearised mean ignores that errors of coefficients and samples go together; see ``kalman-ukf``.
 
