@@ -230,6 +230,18 @@ def test_tensorboard_that_is_not_installed(
         Trainer(tmp_path, small_pool, replace(RECIPE, tensorboard=True)).run()
 
 
+def test_training_on_rendered_mixtures(tmp_path: Path, small_pool: Pool) -> None:
+    from unmuffle.data.mix import Mixer
+    from unmuffle.data.render import Rendered, render
+
+    render(Mixer(small_pool, RECIPE.mix), tmp_path / "mixtures", 2, 8)
+    Trainer(tmp_path / "a", small_pool, RECIPE, mixer=Rendered(tmp_path / "mixtures")).run()
+    Trainer(tmp_path / "b", small_pool, RECIPE).run()
+    a, b = (weights(tmp_path / name) for name in "ab")
+    # int16 instead of float32 mixtures, and nothing else: almost the same weights.
+    assert all(torch.allclose(a[k], b[k], atol=2e-3) for k in a)
+
+
 def test_the_clock_ends_a_run_with_a_budget(tmp_path: Path, small_pool: Pool) -> None:
     from dataclasses import replace
 

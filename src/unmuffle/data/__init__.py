@@ -5,6 +5,8 @@
     manifest   which clips there are: JSON lines; readers for folders and for a manifest.csv pool
     pool       every clip decoded once into one memory-mapped int16 file per kind
     rooms      room impulse responses: simulated ones, and the split into early part and tail
+    layouts    readers of the well-known speech collections
+    render     mixtures written ahead of time, for trainers faster than a mixer
     mix        (epoch, index) -> noisy, target: seeded, the same in any process
 
 Nothing here needs torch: a mixture is a pair of numpy arrays.

@@ -401,6 +401,15 @@ class Mixer:
         return x
 
 
+class Source(Protocol):
+    """Where a trainer gets mixtures: a :class:`Mixer`, a :class:`Blend`, or rendered ones."""
+
+    sample_rate: int
+
+    def item(self, epoch: int, index: int) -> Mixture:
+        """The mixture of a place in an epoch; the same for the same arguments, always."""
+
+
 class Blend:
     """Mixtures of several mixers in turn: which one, is drawn anew for each place of an epoch.
 

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..data.mix import Blend, Mixer
+from ..data.mix import Mixer, Source
 from ..data.pool import Pool
 from ..errors import MissingExtraError, ModelError, ParameterError
 from . import checkpoint, losses, nets
@@ -47,7 +47,7 @@ LOG_COLUMNS = ("epoch", "step", "minutes", "learning_rate", "train_loss", "valid
 class _Mixtures(torch.utils.data.Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Mixtures by number, counted through all epochs."""
 
-    def __init__(self, mixer: Mixer | Blend, epoch_items: int) -> None:
+    def __init__(self, mixer: Source, epoch_items: int) -> None:
         self.mixer = mixer
         self.epoch_items = epoch_items
 
@@ -57,7 +57,7 @@ class _Mixtures(torch.utils.data.Dataset[tuple[Tensor, Tensor, Tensor]]):
         return torch.from_numpy(m.noisy), torch.from_numpy(m.target), torch.tensor(float(m.band_hz))
 
 
-def batches(mixer: Mixer | Blend, config: TrainConfig, first_step: int, last_step: int) -> Iterator[Batch]:
+def batches(mixer: Source, config: TrainConfig, first_step: int, last_step: int) -> Iterator[Batch]:
     """The batches of the steps from ``first_step`` to before ``last_step``."""
     data = _Mixtures(mixer, config.epoch_items)
     numbers = range(first_step * config.batch, last_step * config.batch)
@@ -92,7 +92,7 @@ class Trainer:
         config: the recipe; ``None`` takes the one of the checkpoint in the folder.
         device: where the network lives.
         initial: a checkpoint to take the weights from (fine-tuning), when the run is new.
-        mixer: where training mixtures come from, instead of the pool alone.
+        mixer: where training mixtures come from, if not mixed from the pool: a blend, or rendered ones.
 
     Raises:
         ModelError: the folder holds a run of another network or recipe.
@@ -106,7 +106,7 @@ class Trainer:
         *,
         device: str = "cpu",
         initial: str | Path | None = None,
-        mixer: Mixer | Blend | None = None,
+        mixer: Source | None = None,
     ) -> None:
         self.folder = Path(folder)
         last = self.folder / "last.pt"
@@ -134,7 +134,7 @@ class Trainer:
             )
         self.stft = Stft(self.api.spec.at(pool.sample_rate)).to(self.device)
         self.loss = Combined(self.stft, config.loss).to(self.device)
-        self.mixer = mixer or Mixer(pool, config.mix, "train")
+        self.mixer: Source = mixer or Mixer(pool, config.mix, "train")
         self.valid_mixer = Mixer(pool, config.mix, "valid")
         self.optimiser = torch.optim.AdamW(
             self.net.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
