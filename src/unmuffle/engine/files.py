@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from ..enhancers.base import Enhancer, aligned
 from ..enhancers.registry import load
 from ..errors import InputError, MediaNotFoundError, NonFiniteError, OutputError, ParameterError
-from ..io import MediaInfo, open_reader, open_writer, quantise
+from ..io import MediaInfo, MediaReader, MediaWriter, open_reader, open_writer, quantise
 from ..noise.profile import NoiseProfile, profile_from
 from ..signal.blocks import Fifo, Samples
 from ..signal.stft import StftSpec
@@ -108,7 +108,7 @@ def enhance_file(
     source, output = os.fspath(source), os.fspath(output)
     _check_names(source, output, residual, in_place, loudness_lufs)
 
-    def reader() -> Any:
+    def reader() -> MediaReader:
         return open_reader(
             source,
             sample_rate=raw_rate,
@@ -130,23 +130,20 @@ def enhance_file(
             stream.set_strength(strength_db)
             latency_ms = stream.latency_ms
             frames = max(1, round(BLOCK_S * info.sample_rate))
-            gain = 1.0
+            offset, share, gain = 0.0, 1.0, 1.0
             if loudness_lufs is not None:
                 # The loudness is known only after the last sample: a first pass measures, a second writes.
+                offset = share = 0.5
                 with reader() as first:
-                    halves = _counted(first.blocks(frames), info, total, progress, heard, 0.0, 0.5)
-                    gain = _loudness_gain(aligned(stream, halves), info, loudness_lufs)
-                blocks = _counted(opened.blocks(frames), info, total, progress, heard, 0.5, 0.5)
-            else:
-                blocks = _counted(opened.blocks(frames), info, total, progress, heard)
-            writer = stack.enter_context(open_writer(output, info, length=info.frames, raw_format=raw_format))
+                    measured = _counted(first.blocks(frames), info, total, progress, heard, 0.0, share)
+                    gain = _loudness_gain(aligned(stream, measured), info, loudness_lufs)
+            # Given the reader itself, the writer of a video takes the picture from the same pass over the file.
+            writer = stack.enter_context(open_writer(output, opened, length=info.frames, raw_format=raw_format))
             taken = None
             if residual is not None:
-                like = info if writer.sample_format == "LOSSY" else _audio_only(info)
-                taken = stack.enter_context(
-                    open_writer(residual, like, length=info.frames, sample_format=_stored(writer.sample_format))
-                )
+                taken = stack.enter_context(_open_residual(residual, info, writer.sample_format))
             kept = Fifo(info.channels)
+            blocks = _counted(opened.blocks(frames), info, total, progress, heard, offset, share)
             if taken is not None:
                 blocks = _kept(blocks, kept)
             enhanced = aligned(stream, blocks)
@@ -205,15 +202,11 @@ def _check_names(
         )
 
 
-def _audio_only(info: MediaInfo) -> MediaInfo:
-    """The same sound, without the file it came from: no picture, cover or tags are copied."""
-    from dataclasses import replace
-
-    return replace(info, path="-", has_video=False, has_cover=False, audio_tracks=1)
-
-
-def _stored(sample_format: str) -> str | None:
-    return None if sample_format in ("LOSSY", "ULAW", "ALAW") else sample_format
+def _open_residual(path: str | os.PathLike[str], info: MediaInfo, sample_format: str) -> MediaWriter:
+    """A writer for what is removed: in the output's sample format, without picture, cover and tags."""
+    like = replace(info, path="-", has_video=False, has_cover=False, audio_tracks=1)
+    exact = None if sample_format in ("LOSSY", "ULAW", "ALAW") else sample_format
+    return open_writer(path, like, length=info.frames, sample_format=exact)
 
 
 def _counted(
