@@ -28,6 +28,9 @@ BLOCK_S = 1.0
 CEILING_DBTP = -1.0
 """True peak that a loudness-normalised file does not exceed (EBU R128)."""
 
+COMPANDED = ("LOSSY", "ULAW", "ALAW")
+"""Sample formats without an even grid: there, output and residual add up to the input only nearly."""
+
 Progress = Callable[[float, "float | None"], None]
 """Called with the seconds done and the seconds in all (``None``: unknown, as in a pipe)."""
 
@@ -152,7 +155,7 @@ def enhance_file(
                 enhanced = aligned(limiter, (b * np.float32(gain) for b in enhanced))
             for out in enhanced:
                 if taken is not None:
-                    if writer.sample_format != "LOSSY":
+                    if writer.sample_format not in COMPANDED:
                         out = quantise(out, writer.sample_format)
                     taken.write(kept.pop(out.shape[1]) - out)
                 writer.write(out)
@@ -205,7 +208,7 @@ def _check_names(
 def _open_residual(path: str | os.PathLike[str], info: MediaInfo, sample_format: str) -> MediaWriter:
     """A writer for what is removed: in the output's sample format, without picture, cover and tags."""
     like = replace(info, path="-", has_video=False, has_cover=False, audio_tracks=1)
-    exact = None if sample_format in ("LOSSY", "ULAW", "ALAW") else sample_format
+    exact = None if sample_format in COMPANDED else sample_format
     return open_writer(path, like, length=info.frames, sample_format=exact)
 
 
