@@ -84,11 +84,25 @@ def rumbled(x: np.ndarray) -> np.ndarray:
     return (x + 2 * wind * np.std(x) / np.std(wind)).astype(np.float32)
 
 
+def reverberated(x: np.ndarray) -> np.ndarray:
+    """In a room with a T60 of 0.6 s: the direct sound, and from 5 ms on a decay of half its energy."""
+    t = np.arange(int(0.6 * 16000)) / 16000
+    tail = np.random.default_rng(7).standard_normal(len(t)) * 10 ** (-3 * t / 0.6) * (t > 0.005)
+    response = tail * np.sqrt(0.5 / np.sum(tail**2))
+    response[0] = 1.0
+    n = 1 << (len(x) + len(t)).bit_length()
+    wet = np.fft.irfft(np.fft.rfft(x, n) * np.fft.rfft(response, n), n)[: len(x)]
+    return wet.astype(np.float32)
+
+
 DAMAGE = {
     "declip": clipped,
     "declick": clicked,
     "dehum": hummed,
     "dewind": rumbled,
     "low-cut": rumbled,
+    "wpe": reverberated,
+    "wpe-batch": reverberated,
+    "late-reverb": reverberated,
 }
 """What a repair method repairs; all other methods are given the bundled noisy recording."""

@@ -156,6 +156,30 @@ REGISTRY: dict[str, Entry] = {
     "low-cut": Entry(
         ".repair.low_cut:LowCut", "Butterworth high-pass without latency", "repair", gain_db=6.0, clean_db=8.0
     ),
+    "wpe": Entry(
+        ".dereverb.wpe:Wpe",
+        "subtracts predicted reverberation, streaming (RLS)",
+        "dereverb",
+        gain_db=2.2,
+        clean_db=13.0,
+        noise_db=0.1,
+    ),
+    "wpe-batch": Entry(
+        ".dereverb.wpe_batch:WpeBatch",
+        "subtracts predicted reverberation of a file (WPE)",
+        "dereverb",
+        causal=False,
+        gain_db=2.0,
+        clean_db=24.0,
+    ),
+    "late-reverb": Entry(
+        ".dereverb.late_reverb:LateReverb",
+        "turns late reverberation down (Lebart, Habets)",
+        "dereverb",
+        gain_db=1.7,
+        clean_db=25.0,
+        noise_db=0.7,
+    ),
     "limiter": Entry(
         ".repair.limiter:Limiter", "look-ahead true-peak limiter", "repair", clean_db=20.0, scales=False
     ),

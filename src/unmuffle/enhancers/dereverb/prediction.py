@@ -1,0 +1,152 @@
+r"""Weighted prediction error: what every form of WPE here shares, and the iterative solution.
+
+Late reverberation in a bin of the STFT is what can be predicted from frames that are at least
+``delay`` frames old; speech itself is not, as it changes faster than that. So the prediction is
+subtracted. For one bin, with the frames :math:`y_n \in \mathbb{C}^C` of ``C`` microphones,
+
+.. math:: \hat x_n = y_n - G^H \tilde y_n, \qquad
+          \tilde y_n = (y_{n-D}, y_{n-D-1}, \dots, y_{n-D-K+1}) \in \mathbb{C}^{KC},
+
+and the filter :math:`G` (``KC x C``) is the one with the least prediction error, each frame weighted
+with the inverse of the variance :math:`\lambda_n` of the speech in it (loud speech is no error):
+
+.. math:: G = R^{-1} P, \quad R = \sum_n \frac{\tilde y_n \tilde y_n^H}{\lambda_n}, \quad
+          P = \sum_n \frac{\tilde y_n y_n^H}{\lambda_n}, \quad
+          \lambda_n = \operatorname{mean}_{c,\,|m| \le M} |\hat x_{n+m, c}|^2.
+
+The variance needs the speech and the speech needs the variance, hence the iterations, which begin
+with :math:`\hat x = y`.
+
+Conventions, the same in all forms
+----------------------------------
+``delay`` is D: the newest frame that is used lies D frames before the present one (so ``delay = 1``
+would be ordinary linear prediction). ``taps`` is K: frames used of each microphone. Rows of ``G``
+are sorted by tap first, newest first, then by microphone. M is ``context``: frames before and behind
+that share in the variance. The convention is that of the package nara_wpe.
+
+T. Nakatani, T. Yoshioka, K. Kinoshita, M. Miyoshi, B.-H. Juang, "Speech dereverberation based on
+variance-normalized delayed linear prediction", IEEE Trans. Audio Speech Lang. Process. 18(7), 2010;
+T. Yoshioka, T. Nakatani, "Generalization of multi-channel linear prediction methods for blind MIMO
+impulse response shortening", IEEE Trans. Audio Speech Lang. Process. 20(10), 2012.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ParameterError, ShapeError
+
+Complex = NDArray[np.complexfloating[Any, Any]]
+Float = NDArray[np.floating[Any]]
+
+FLOOR = 1e-10
+"""Least variance of a frame, relative to the highest of its bin: bounds the weights."""
+
+
+def regressors(frames: Complex, taps: int, delay: int) -> Complex:
+    r""":math:`\tilde y_n` of one bin for all frames: ``(channels, n)`` to ``(taps * channels, n)``.
+
+    >>> regressors(np.array([[1, 2, 3, 4]]), taps=2, delay=1)
+    array([[0, 1, 2, 3],
+           [0, 0, 1, 2]])
+    """
+    channels, count = frames.shape
+    stacked = np.zeros((taps, channels, count), frames.dtype)
+    for tap in range(taps):
+        shift = delay + tap
+        if shift < count:
+            stacked[tap, :, shift:] = frames[:, : count - shift]
+    return stacked.reshape(taps * channels, count)
+
+
+def variance(frames: Complex, context: int = 0, floor: float = FLOOR) -> Float:
+    r""":math:`\lambda_n` of one bin, floored: ``(channels, n)`` to ``(n,)``; 1 where all is silent."""
+    power: Float = np.mean(frames.real**2 + frames.imag**2, axis=0)
+    if context:
+        count = power.size
+        total, seen = power.copy(), np.ones(count)
+        for shift in range(1, min(context, count - 1) + 1):
+            total[shift:] += power[:-shift]
+            total[:-shift] += power[shift:]
+            seen[shift:] += 1
+            seen[:-shift] += 1
+        power = total / seen
+    highest = power.max(initial=0.0)
+    return np.maximum(power, floor * highest) if highest > 0 else np.ones_like(power)
+
+
+def solve(correlation: Complex, cross: Complex, loading: float) -> Complex:
+    r""":math:`(R + \delta \, \mathrm{tr}(R) / KC \cdot I)^{-1} P` for a stack of bins.
+
+    Microphones that hear the same, or nothing, make R singular; the loading :math:`\delta` makes the
+    answer the shortest of all good ones then. Where R is zero, so is the answer.
+    """
+    size = correlation.shape[-1]
+    trace = np.trace(correlation, axis1=-2, axis2=-1).real
+    amount = loading * trace / size
+    amount = np.where(trace > 0, amount, 1.0)
+    diagonal = np.arange(size)
+    loaded = correlation.copy()
+    loaded[..., diagonal, diagonal] += amount[..., np.newaxis]
+    try:
+        answer: Complex = np.linalg.solve(loaded, cross)
+    except np.linalg.LinAlgError:  # exactly singular, which only no loading at all can leave
+        answer = np.linalg.pinv(loaded, hermitian=True) @ cross
+    return answer
+
+
+def wpe(
+    spectrum: Complex,
+    taps: int = 10,
+    delay: int = 3,
+    iterations: int = 3,
+    context: int = 0,
+    loading: float = 0.0,
+    floor: float = FLOOR,
+    inputs: int | None = None,
+) -> Complex:
+    """Remove late reverberation from a whole recording by iterative WPE.
+
+    Args:
+        spectrum: ``(channels, frames, bins)``, complex; computed in double precision, returned in
+            the precision it came in.
+        taps, delay, context: K, D and M of the module's text.
+        iterations: rounds of variance and filter; 3 is usual.
+        loading: :func:`solve`'s delta.
+        floor: least variance of a frame, relative to the highest of its bin. The default is only there
+            to make division safe; with it a pause of digital silence outweighs all speech.
+        inputs: how many channels, the first ones, are predicted from (all of them by default).
+
+    Returns:
+        An array of the same shape: every channel, dereverberated.
+
+    Raises:
+        ShapeError, ParameterError: not such an array; a number out of its range.
+    """
+    if spectrum.ndim != 3 or not np.iscomplexobj(spectrum):
+        raise ShapeError(
+            f"spectrum must be complex (channels, frames, bins), got {spectrum.dtype} {spectrum.shape}"
+        )
+    for name, value, least in (
+        ("taps", taps, 1),
+        ("delay", delay, 1),
+        ("iterations", iterations, 1),
+        ("context", context, 0),
+        ("inputs", 1 if inputs is None else inputs, 1),
+    ):
+        if value < least:
+            raise ParameterError(f"{name} = {value}; give at least {least}")
+    result = spectrum.copy()
+    for k in range(spectrum.shape[2]):
+        y = spectrum[:, :, k].astype(np.complex128)
+        stacked = regressors(y[:inputs], taps, delay)
+        x = y
+        for _ in range(iterations):
+            weighted = stacked / variance(x, context, floor)
+            filters = solve(weighted @ stacked.conj().T, weighted @ y.conj().T, loading)
+            x = y - filters.conj().T @ stacked
+        result[:, :, k] = x
+    return result
