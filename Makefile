@@ -1,4 +1,4 @@
-.PHONY: demo test slow lint types docs numbers golden assets clean
+.PHONY: demo test slow hours lint types docs numbers golden assets clean
 
 PY = .venv/bin/python
 
@@ -8,6 +8,8 @@ test:      ## install and run all quick checks
 	sh scripts/test.sh
 slow:      ## the long checks
 	$(PY) -m pytest -n 2 -q -m slow
+hours:     ## ten-hour files: memory (an hour, 14 GB of disk)
+	$(PY) -m pytest -q -m hours
 lint:      ## style
 	$(PY) -m ruff check .
 types:     ## types

@@ -84,7 +84,7 @@ def test_an_hour(tmp_path: Path, ext: str) -> None:
     assert peak < 100  # half of the limit for ten hours, and no trace of the 690 MB of samples
 
 
-@pytest.mark.slow
+@pytest.mark.hours
 @pytest.mark.parametrize("ext", [".wav", ".flac", ".m4a"])
 def test_ten_hours_of_sound(tmp_path: Path, ext: str) -> None:
     silent_wav(tmp_path / "a.wav", 36000, 48000)
@@ -93,7 +93,7 @@ def test_ten_hours_of_sound(tmp_path: Path, ext: str) -> None:
     assert peak < LIMIT_MIB
 
 
-@pytest.mark.slow
+@pytest.mark.hours
 @pytest.mark.parametrize("ext", [".mp4", ".mkv"])
 def test_ten_hours_of_video(tmp_path: Path, ext: str) -> None:
     make_video(tmp_path / f"short{ext}", sound=0.0 * noise(2, 48000 * 10), video_codec="mpeg4")
