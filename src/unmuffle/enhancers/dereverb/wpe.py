@@ -12,7 +12,7 @@ here every error is forgotten with :math:`\alpha` like every frame, R stays Herm
 construction, and the solution is regularised anew each time. The price is solving for G. It is paid
 in instalments: each frame serves one bin in ``refresh_ms / hop_ms``, which gets all frames since its
 last turn at once (an exact update) and a new filter. So every frame costs the same, and a filter is
-at most ``refresh_ms`` older than in textbook form, little against a memory of seconds.
+at most ``refresh_ms`` older than in textbook form: STOI after 4 s was the same for 100 and 200 ms.
 
 The variance :math:`\lambda_n` is the power of :math:`\hat x_n`, mean of the microphones, smoothed
 over ``variance_ms`` and held above -30 dB of the bin's mean power, so that a pause does not outweigh
@@ -77,7 +77,7 @@ class Wpe(Enhancer):
     delay: int = param(3, "frames from the present to the newest of them", low=1, high=16)
     memory_s: float = param(10.0, "time constant of forgetting", low=0.5, high=600.0)
     variance_ms: float = param(20.0, "time constant of the speech variance", low=1.0, high=500.0)
-    refresh_ms: float = param(100.0, "time from one filter of a bin to its next", low=1.0, high=1000.0)
+    refresh_ms: float = param(200.0, "time from one filter of a bin to its next", low=1.0, high=1000.0)
     inputs: int = param(8, "microphones, the first ones, that predict; all are cleaned", low=1, high=16)
     high_hz: float = param(8000.0, "upper edge of the band with filters", low=1000.0, high=96_000.0)
     window_ms: float = param(40.0, "length of the analysis window", low=4.0, high=128.0)
