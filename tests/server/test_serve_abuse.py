@@ -314,6 +314,8 @@ def test_a_stopping_server_lets_streams_and_jobs_finish(tmp_path):
     try:
         with opened(server, method="wiener") as (ws, _):
             first = exchange(ws, 0, speech(0.1))
+            write(tmp_path / "talk.flac", speech(20.0), 16000, "PCM_16")
+            job = httpx.post(server.url + "/jobs", content=(tmp_path / "talk.flac").read_bytes()).json()
             server.process.send_signal(signal.SIGTERM)
             said = json.loads(ws.recv(timeout=10))
             assert said == {"type": "draining", "seconds": 20.0}
@@ -328,6 +330,9 @@ def test_a_stopping_server_lets_streams_and_jobs_finish(tmp_path):
                 connect(server.ws)
             assert caught.value.response.status_code == 503
             assert "retry-after" in caught.value.response.headers
+            url = f"{server.url}/jobs/{job['id']}"
+            assert until(lambda: httpx.get(url).json()["status"] == "done")  # and so does the job
+            assert httpx.get(f"{url}/result").content[:4] == b"fLaC"
             assert server.process.poll() is None
             ws.send('{"type": "bye"}')
             with pytest.raises(ConnectionClosed) as closed:
