@@ -10,5 +10,6 @@ method           how                                                       micro
 
 With two microphones or more take ``wpe``; with one, either of the streaming methods helps a little
 (``bench/dereverb.py`` measures by how much). :mod:`.prediction` holds the formula and the conventions
-of all WPE forms, :mod:`.decay` the blind estimate of the reverberation time, :mod:`.high_band` what happens above 8 kHz.
+of all WPE forms, :mod:`.decay` the blind estimate of the reverberation time, :mod:`.high_band`
+what happens above 8 kHz.
 """
