@@ -75,12 +75,21 @@ def commit() -> str:
     return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "--", "src") else "")
 
 
-def save(name: str, packages: tuple[str, ...], results: Any, *, load_before: float, note: str = "") -> Path:
+def save(
+    name: str,
+    packages: tuple[str, ...],
+    results: Any,
+    *,
+    load_before: float,
+    note: str = "",
+    argv: list[str] | None = None,
+) -> Path:
     """Write ``bench/results/NAME.json`` with all that is needed to judge or repeat the figures.
 
     A name that ends in ``-trial`` goes to the scratch folder: it is no result.
     """
-    words = [Path(sys.argv[0]).name, *(a for a in sys.argv[1:] if not a.startswith("/"))]
+    argv = argv or sys.argv
+    words = [Path(argv[0]).name, *("DATA" if a.startswith("/") else a for a in argv[1:])]  # no folders of this machine
     data = {
         "command": "python bench/" + shlex.join(words),
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),

@@ -13,11 +13,15 @@ the page is written by hand.
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib.util
+import json
 import os
+import statistics
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,8 +30,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 import common
 
 PAGE = common.ROOT / "docs" / "numbers.md"
-QUESTIONS = ("sound", "speed", "memory", "startup", "codecs", "trackers", "repair", "kalman")
-"""In the order of the page. Each is ``bench/NAME.py`` with ``section(data)``, and ``bench/results/NAME.json``."""
+QUESTIONS = ("sound", "speed", "memory", "startup", "codecs", "trackers", "repair", "kalman", "dereverb", "server")
+"""In the order of the page. Most are ``bench/NAME.py`` with ``section(data)``, and ``bench/results/NAME.json``."""
+
+
+PRINTED = {"repair": "## Repair"}
+"""Scripts that print Markdown instead of writing a result: the heading of their part of the page."""
+
+RUNS = {"dereverb": (("rooms",), ("speed",), ("t60",))}
+"""Scripts that answer several questions: the words of each run."""
 
 
 def main() -> None:
@@ -59,7 +70,16 @@ def measure(name: str) -> bool:
         return False
     environment = {**os.environ, "PYTHONPATH": str(common.ROOT / "src")}
     print(f"== {name}", flush=True)
-    return subprocess.run([sys.executable, str(path)], env=environment, check=False).returncode == 0
+    if name in PRINTED:
+        before = common.load_average()
+        words = [sys.executable, str(path)]
+        done = subprocess.run(words, env=environment, check=False, stdout=subprocess.PIPE, text=True)
+        if done.returncode == 0:
+            lines = done.stdout.strip().splitlines()
+            common.save(name, ("soxr", "soundfile"), {"printed": lines}, load_before=before, argv=[path.name])
+        return done.returncode == 0
+    runs = [[sys.executable, str(path), *words] for words in RUNS.get(name, ((),))]
+    return all([subprocess.run(words, env=environment, check=False).returncode == 0 for words in runs])
 
 
 def module(name: str) -> ModuleType:
@@ -75,7 +95,7 @@ def module(name: str) -> ModuleType:
 
 def page() -> str:
     """The whole page."""
-    results = {name: common.result(name) for name in QUESTIONS}
+    results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in common.RESULTS.glob("*.json")}
     lines = [
         "<!-- Written by bench/gen.py from bench/results/*.json. Do not edit: run `python bench/gen.py --write`. -->",
         "",
@@ -85,14 +105,101 @@ def page() -> str:
         "stand the command, the date, the commit and the versions. Where there was a target, the measurement is held "
         "against it, also where it was missed.",
         "",
-        *_machines({name: data for name, data in results.items() if data is not None}),
+        *_machines(results),
     ]
-    for name, data in results.items():
-        if data is not None:
-            lines += module(name).section(data)
+    for name in QUESTIONS:
+        if name in SECTIONS:
+            lines += SECTIONS[name](results)
+        elif name in results:
+            lines += _printed(name, results[name]) if name in PRINTED else module(name).section(results[name])
     while lines[-1] == "":
         lines.pop()
     return "\n".join(map(_wrapped, lines)) + "\n"
+
+
+def _printed(name: str, data: dict[str, Any]) -> list[str]:
+    """What a script printed, one level of headings lower, below its docstring's first line."""
+    text = ast.get_docstring(ast.parse(Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8"))) or ""
+    lines = [PRINTED[name], "", text.splitlines()[0], ""]
+    for line in data["results"]["printed"]:
+        if line and lines[-1] and not line.startswith("|"):
+            lines.append("")  # each printed line stands alone
+        lines.append(f"#{line}" if line.startswith("#") else line)
+    return [*lines, "", common.provenance(data), ""]
+
+
+def _dereverb(results: dict[str, dict[str, Any]]) -> list[str]:
+    """The three results of bench/dereverb.py."""
+    lines = []
+    for name, data in sorted(results.items()):
+        if name.startswith("dereverb_t60_") and name != "dereverb_t60_blind":
+            mean, rooms = data["results"]["mean"], data["results"]["rooms"]
+            t20 = statistics.fmean(room["t20_s"] for room in rooms)
+            drr = statistics.fmean(room["drr_db"] for room in rooms)
+            rows = []
+            for n, m in mean.items():
+                cells = [n, f"{m['stoi']:.3f}", f"{m['stoi'] - mean['untouched']['stoi']:+.3f}"]
+                rows.append([*cells, f"{m['si_sdr_direct']:.2f}", f"{m['si_sdr_early']:.2f}"])
+            lines += [
+                f"Simulated rooms ({len(rooms)}; mean T60 {t20:.2f} s, mean direct-to-reverberant ratio {drr:.1f} dB), "
+                "scored from 4 s on:",
+                "",
+                *common.table(
+                    ["method", ">STOI", ">gain", ">SI-SDR to direct sound, dB", ">SI-SDR to first 50 ms, dB"], rows
+                ),
+                "",
+                common.provenance(data),
+                "",
+            ]
+    if "dereverb_speed" in results:
+        data = results["dereverb_speed"]
+        rows = []
+        for n, r in data["results"].items():
+            share = f"{r['real_time_factor']:.3f} / {r['clock_real_time_factor']:.3f}"
+            rows.append([n, share, f"{r['p99_ms']:.2f} / {r['clock_p99_ms']:.2f}"])
+        head = ["method, microphones", ">share of real time, processor / clock", ">p99 of a 10 ms block, ms"]
+        lines += [*common.table(head, rows), "", common.provenance(data), ""]
+    if "dereverb_t60_blind" in results:
+        data = results["dereverb_t60_blind"]
+        found = data["results"]
+        lines += [
+            f"Blind T60 from speech against the true one, {len(found['pairs'])} rooms: median error "
+            f"{found['median_error']:.0%}, worst {found['worst_error']:.0%}.",
+            "",
+            common.provenance(data),
+            "",
+        ]
+    return ["## Dereverberation", "", *lines] if lines else []
+
+
+def _server(results: dict[str, dict[str, Any]]) -> list[str]:
+    """The result of bench/server.py."""
+    if "server" not in results:
+        return []
+    data = results["server"]
+    rows = []
+    for row in data["results"]:
+        latency, streams = row["latency"], row["streams"]
+        cells = [f"`{row['method']}`", f"{row['block_ms']:g}", f"{latency['added_p50_ms']:.2f}"]
+        cells += [f"{latency['round_trip_p50_ms']:.2f} / {latency['round_trip_p99_ms']:.2f}"]
+        cells += [f"{streams['processor_us_per_frame']:.0f}", f"{streams['streams_per_core_by_processor_time']:.0f}"]
+        rows.append([*cells, str(streams["admitted"])])
+    head = ["method", ">block ms", ">added ms", ">round trip p50 / p99 ms", ">processor us per block"]
+    return [
+        "## Server",
+        "",
+        "Live streams over WebSocket on loopback, clients on the same machine. *added*: median round trip minus the "
+        "method's own time; *streams by processor time*: that fit on a core; *admitted*: until the server refused.",
+        "",
+        *common.table([*head, ">streams by processor time", ">admitted"], rows),
+        "",
+        common.provenance(data),
+        "",
+    ]
+
+
+SECTIONS: dict[str, Callable[[dict[str, dict[str, Any]]], list[str]]] = {"dereverb": _dereverb, "server": _server}
+"""Parts of the page whose scripts leave the writing to this one."""
 
 
 def _wrapped(line: str) -> str:

@@ -43,6 +43,8 @@ TITLES = {
     "dnsmos_ovrl": "DNSMOS OVRL",
 }
 PEER_COLUMNS = {"sisdr": "si_sdr", "ovrl": "dnsmos_ovrl"}
+PASSES = (("pesq_wb", "stoi", "estoi", "si_sdr", "covl"), ("dnsmos_ovrl",))
+"""DNSMOS takes longer than all others together, so that it comes in a second pass over the methods."""
 BINNED = ("si_sdr", "pesq_wb", "estoi")
 FAMILIES = ("spectral", "kalman", "neural")
 PEERS = {
@@ -71,6 +73,7 @@ def main() -> None:
     options.add_argument("--data", default=os.environ.get("UNMUFFLE_DATA"))
     options.add_argument("--methods", help="comma-separated; default: all that denoise")
     options.add_argument("--limit", type=int, help="this many pairs of each set (a trial; writes sound-trial.json)")
+    options.add_argument("--quick", action="store_true", help="without DNSMOS")
     options.add_argument("--workers", type=int, default=1)
     args = options.parse_args()
     if not args.data:
@@ -79,9 +82,10 @@ def main() -> None:
 
     before = common.load_average()
     names = args.methods.split(",") if args.methods else denoisers()
+    passes = PASSES[:1] if args.quick else PASSES
     results: dict[str, Any] = {"default": registry.DEFAULT, "methods": names, "sets": {}}
     for part in SETS:
-        results["sets"][part] = one_set(Path(args.data) / part, part, names, args.limit, args.workers)
+        results["sets"][part] = one_set(Path(args.data) / part, part, names, args.limit, args.workers, passes)
     packages = ("pesq", "pystoi", "onnxruntime", "speechmos", "numba")
     common.save("sound-trial" if args.limit else "sound", packages, results, load_before=before)
 
@@ -106,15 +110,19 @@ def code(family: str) -> str:
     """Digest of the sources (and weights) that the output of a method of this family depends on."""
     package = common.ROOT / "src" / "unmuffle"
     digest = hashlib.sha256()
-    folders = [package / "signal", package / "noise", package / "enhancers" / family, package / "assets"]
+    folders = [package / "signal", package / "noise", package / "enhancers" / family]
+    if family == "neural":
+        folders.append(package / "models")
     files = [p for folder in folders for p in folder.rglob("*") if p.suffix in (".py", ".onnx", ".npz")]
-    files += (package / "enhancers").glob("*.py")
+    files += [p for p in (package / "enhancers").glob("*.py") if p.name != "registry.py"]  # it only names methods
     for path in sorted(set(files)):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def one_set(folder: Path, part: str, names: list[str], limit: int | None, workers: int) -> dict[str, Any]:
+def one_set(
+    folder: Path, part: str, names: list[str], limit: int | None, workers: int, passes: tuple[tuple[str, ...], ...]
+) -> dict[str, Any]:
     """Score a set with every method; the table of it."""
     from unmuffle.cli.evaluate import Enhance
     from unmuffle.enhancers import registry
@@ -123,7 +131,7 @@ def one_set(folder: Path, part: str, names: list[str], limit: int | None, worker
     pairs = find_pairs(folder / "clean", folder / "noisy").pairs[:limit]
     peers = read_peers(folder / "peers.csv", {pair.name for pair in pairs})
     rows = []
-    for name in ["noisy", *names]:
+    for name, metrics in ((name, metrics) for metrics in passes for name in ["noisy", *names]):
         begun = time.perf_counter()
         made = None if name == "noisy" else registry.load(name)
         config = {} if made is None else {"key": made.key(), "code": code(registry.entry(name).family)}
@@ -132,7 +140,7 @@ def one_set(folder: Path, part: str, names: list[str], limit: int | None, worker
             enhance=None if made is None else Enhance(made),
             label=name,
             config=config,
-            metrics=tuple(METRICS),
+            metrics=metrics,
             score_rate=16000,
             max_delay_s=0.0,
             results=common.SCRATCH / "sound.jsonl",
@@ -142,9 +150,12 @@ def one_set(folder: Path, part: str, names: list[str], limit: int | None, worker
         for row in failed:
             print(f"failed: {name}: {row.file}: {row.error}", file=sys.stderr)
         rows += got
-        print(f"{part} {name}: {len(got)} files, {len(failed)} failed, {time.perf_counter() - begun:.0f} s", flush=True)
-    scores = {(row.method, row.file): row.values for row in rows if row.error is None}
-    own = {key: {m: values.get(m, math.nan) for m in METRICS} for key, values in scores.items()}
+        took = time.perf_counter() - begun
+        print(f"{part} {name}: {' '.join(metrics)}: {len(failed)} of {len(got)} failed, {took:.0f} s", flush=True)
+    own: dict[tuple[str, str], dict[str, float]] = {}
+    for row in rows:
+        if row.error is None:
+            own.setdefault((row.method, row.file), dict.fromkeys(METRICS, math.nan)).update(row.values)
     bins = {pair.name: pair.tags.get("snr_db") for pair in pairs}
     result = {
         "files": len(pairs),
