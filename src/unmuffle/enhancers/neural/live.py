@@ -5,6 +5,8 @@ one set of weights for all sample rates: full resolution up to 8 kHz, above that
 edge. The delay is 10 ms, and 20 ms with the hop that has to be collected. What it was trained on, its
 licence and its scores are in its model card, ``models/live.md`` beside the weights.
 
+It is not in the registry until it is better than ``classic`` in every measure; its card says how far it is.
+
 It was trained on single voices that are near (their first 50 ms of room are kept, the tail is taken
 away): of several talkers none is preferred, music is noise to it.
 """
