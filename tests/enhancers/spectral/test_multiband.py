@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unmuffle.enhancers.spectral.multiband import Multiband, band_edges
-from unmuffle.enhancers.spectral.suppressor import Scene
+from unmuffle.enhancers.spectral.scene import Scene
 from unmuffle.signal.stft import StftSpec
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from unmuffle.enhancers.spectral.log_mmse import log_mmse_gain
 from unmuffle.enhancers.spectral.omlsa import Omlsa
-from unmuffle.enhancers.spectral.suppressor import Scene
+from unmuffle.enhancers.spectral.scene import Scene
 from unmuffle.signal.stft import StftSpec
 
 

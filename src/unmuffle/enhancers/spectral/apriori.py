@@ -37,7 +37,7 @@ from .cepstrum import CepstralSmoother
 from .gain import Array, power, scalar
 
 if TYPE_CHECKING:
-    from .suppressor import Scene
+    from .scene import Scene
 
 ESTIMATORS = ("ml", "dd", "tsnr", "cepstral")
 """Names of the estimators."""

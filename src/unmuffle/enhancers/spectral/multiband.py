@@ -29,8 +29,9 @@ import numpy as np
 from ...signal.stft import Frames
 from ..params import param
 from .gain import Array, scalar
+from .scene import Scene
 from .subtraction import berouti_alpha
-from .suppressor import Scene, SpectralSuppressor
+from .suppressor import SpectralSuppressor
 
 BAND_HZ: Final = 1000.0
 LOW_HZ: Final = 1000.0

@@ -33,7 +33,8 @@ from ...signal.stft import Frames
 from ..params import param
 from .gain import Array, amplitude, scalar
 from .log_mmse import log_mmse_gain
-from .suppressor import Scene, SpectralSuppressor
+from .scene import Scene
+from .suppressor import SpectralSuppressor
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from .cepstrum import CepstralSmoother
 from .gain import Array
 
 if TYPE_CHECKING:
-    from .suppressor import Scene
+    from .scene import Scene
 
 SMOOTHERS = ("none", "gain", "cepstral")
 """Names of the smoothers."""

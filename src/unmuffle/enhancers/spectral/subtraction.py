@@ -29,7 +29,8 @@ import numpy as np
 from ...signal.stft import Frames
 from ..params import param
 from .gain import Array, scalar
-from .suppressor import Scene, SpectralSuppressor
+from .scene import Scene
+from .suppressor import SpectralSuppressor
 
 LOWEST_SNR_DB, HIGHEST_SNR_DB = -5.0, 20.0
 ALPHA_AT_0_DB, ALPHA_SLOPE = 4.0, 3.0 / 20.0

@@ -43,29 +43,11 @@ from ..base import Enhancer, Kernel, SpectralKernel
 from ..params import param
 from .apriori import ESTIMATORS, Estimator, estimator
 from .gain import Array, amplitude, scalar
+from .scene import Scene
 from .smoothing import SMOOTHERS, Smoother, smoother
 
 TRACKED = ("mmse-spp", "minimum", "mcra", "imcra", "vad", "profile")
 """Noise trackers that may be named."""
-
-
-@dataclass
-class Scene:
-    """What is known about some frames when their gain is formed; arrays are ``(frames, bins)``.
-
-    Attributes:
-        power: :math:`|Y|^2`, mean of the channels.
-        noise: :math:`\\lambda_D`, same scale.
-        gamma: their ratio.
-        xi: a-priori SNR; for methods that do not use it, the same array as ``gamma``.
-        gain: the method's gain at that ``xi``, where estimating ``xi`` took it already.
-    """
-
-    power: Array
-    noise: Array
-    gamma: Array
-    xi: Array
-    gain: Array | None
 
 
 @dataclass(frozen=True)
