@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unmuffle.enhancers.spectral.smoothing import smoother
 from unmuffle.enhancers.spectral.scene import Scene
+from unmuffle.enhancers.spectral.smoothing import smoother
 from unmuffle.signal.stft import StftSpec
 
 FRAMES = StftSpec(32.0, 16.0).at(16000)
