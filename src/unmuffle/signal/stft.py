@@ -154,11 +154,14 @@ class Frames:
         channels, count, _ = frames.shape
         parts = self.size // self.hop
         skip = self.size - self.hop - self.latency  # the synthesis window is zero there
+        if count == 1:  # a stream of short blocks: the same additions, without the loop
+            frame = frames[:, 0]
+            frame[:, : self.size - self.hop] += tail
+            return frame[:, skip : skip + self.hop].copy(), frame[:, self.hop :]
         if parts == 2 and skip == 0:
             out = np.empty((channels, count, self.hop), np.float32)
             np.add(tail, frames[:, 0, : self.hop], out=out[:, 0])
-            if count > 1:
-                np.add(frames[:, :-1, self.hop :], frames[:, 1:, : self.hop], out=out[:, 1:])
+            np.add(frames[:, :-1, self.hop :], frames[:, 1:, : self.hop], out=out[:, 1:])
             return out.reshape(channels, count * self.hop), frames[:, -1, self.hop :].copy()
         # Oldest part first: then a sum carried over from the last call has the same order of
         # additions as within one call, and any split of the signal gives the same bits.
