@@ -220,8 +220,8 @@ class Model:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # Decayed states of a recurrent network are denormal in silence, and slow.
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        # "session.set_denormal_as_zero" stays unset: the first session of a process would switch the
+        # whole calling thread over, for good. The biases keep the states clear of such numbers.
         # Eight-bit weights are multiplied out once, at loading, not in each frame.
         options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:
