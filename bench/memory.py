@@ -1,6 +1,6 @@
 """How much memory does a 10-hour file need?
 
-    python bench/memory.py [--hours 10] [--hours 0.2] [--repair dewind]
+    python bench/memory.py [--hours 10] [--hours 0.2] [--methods auto,dewind]
 
 Makes, in a temporary folder, a stereo recording at 48 kHz (WAV; RF64 beyond 4 GiB) and a video (a tiny
 picture, one per second, and AAC: mono at 48 kHz, for there are as many packets as in stereo), cleans each
@@ -36,7 +36,7 @@ TARGET_MB = 200.0
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--hours", type=float, action="append", help="may be repeated; default: 0.2 and 10")
-    options.add_argument("--repair", default="dewind", help="methods that are measured too; none: only the default")
+    options.add_argument("--methods", default="auto,dewind", help="auto is the default method")
     options.add_argument("--kinds", default="wav,mp4")
     options.add_argument("--add", action="store_true", help="keep the other rows of the earlier result")
     options.add_argument("--temp", help="folder for the files; default: the system's")
@@ -52,7 +52,8 @@ def main() -> None:
             for kind in args.kinds.split(","):
                 source = Path(folder) / f"source.{kind}"
                 makers[kind](source, hours)
-                for method in (registry.DEFAULT, *(m for m in args.repair.split(",") if m != "none")):
+                for name in args.methods.split(","):
+                    method = registry.DEFAULT if name == "auto" else name
                     when = {"commit": common.commit(), "date": f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC"}
                     row = measure(source, method)
                     rows.append({"hours": hours, "kind": kind, "method": method, **row, **when})
@@ -63,7 +64,7 @@ def main() -> None:
         old = (common.result(args.name) or {"results": {"rows": []}})["results"]["rows"]
         rows = [r for r in old if (r["hours"], r["kind"], r["method"]) not in fresh] + rows
         rows.sort(key=lambda r: (r["kind"], r["method"], r["hours"]))
-    results = {"default": registry.DEFAULT, "others": args.repair, "rows": rows}
+    results = {"default": registry.DEFAULT, "rows": rows}
     common.save(args.name, ("av", "soundfile"), results, load_before=before)
 
 
