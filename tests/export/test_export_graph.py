@@ -68,7 +68,7 @@ def test_a_network_that_looks_ahead_runs_whole(rng: np.random.Generator, tmp_pat
     model = load(path)
     assert not model.facts.causal
     assert parity.prove(net, model).torch < 1e-5
-    enhancer = NeuralEnhancer(model=str(path))
+    enhancer = NeuralEnhancer(path=str(path))
     assert enhancer.stream(16000).latency_samples == UNBOUNDED
     x = (0.1 * rng.standard_normal((2, 9000))).astype(np.float32)
     y = run_offline(enhancer, x, 16000)

@@ -247,6 +247,12 @@ REGISTRY: dict[str, Entry] = {
     ),
 }
 
+MODEL = "model"
+"""Name under which a network file of one's own is loaded: ``load("model", path="mine.onnx")``. It is not in the
+table, as it can do nothing without a file."""
+
+_FILE = Entry(".neural.network:NeuralEnhancer", "runs a network file: path=FILE.onnx", "neural")
+
 DEFAULT = "classic"
 """What ``method="auto"`` means."""
 
@@ -263,7 +269,7 @@ def entry(name: str) -> Entry:
         UnknownMethodError: no such method; the message names the nearest one.
     """
     name = DEFAULT if name == "auto" else name
-    found = REGISTRY.get(name) or _third_party().get(name)
+    found = _FILE if name == MODEL else REGISTRY.get(name) or _third_party().get(name)
     if found is None:
         near = difflib.get_close_matches(str(name), names(), 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
@@ -292,13 +298,14 @@ def kind(name: str) -> type[Enhancer]:
 
 
 def load(name: str = "auto", /, **values: Any) -> Enhancer:
-    """Make an enhancer by name, with parameters.
+    """Make an enhancer by name, with parameters; a network file of one's own is ``load("model", path="mine.onnx")``.
 
     >>> load("identity").stream(16000).latency_samples
     0
 
     Raises:
         UnknownMethodError, UnknownParameterError, ParameterError, MissingExtraError.
+        ModelError: a network file that is missing, broken, foreign or does not fit.
     """
     return params.build(kind(name), values, name)
 
@@ -337,7 +344,7 @@ def _third_party() -> dict[str, Entry]:
 
     found: dict[str, Entry] = {}
     for point in entry_points(group=GROUP):
-        if point.name in REGISTRY:
+        if point.name in REGISTRY or point.name == MODEL:
             raise ParameterError(
                 f"the installed package behind {point.value!r} calls its method {point.name!r}, "
                 "which is one of ours; it must choose another name"

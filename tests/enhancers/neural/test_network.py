@@ -22,7 +22,7 @@ def noise(rng: np.random.Generator, n: int, channels: int = 1) -> np.ndarray:
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("channels", [1, 2])
 def test_any_split_gives_the_same(network_file: Path, rng: np.random.Generator, rate: int, channels: int) -> None:
-    enhancer = NeuralEnhancer(model=str(network_file))
+    enhancer = NeuralEnhancer(path=str(network_file))
     x = noise(rng, 9001, channels)
     whole = run_offline(enhancer, x, rate)
     assert whole.shape == x.shape
@@ -37,17 +37,17 @@ def test_any_split_gives_the_same(network_file: Path, rng: np.random.Generator, 
 
 @pytest.mark.parametrize("rate", RATES)
 def test_latency_is_the_stfts(network_file: Path, rate: int) -> None:
-    stream = NeuralEnhancer(model=str(network_file)).stream(rate)
+    stream = NeuralEnhancer(path=str(network_file)).stream(rate)
     assert stream.latency_ms == pytest.approx(10.0, abs=0.05)  # hops are whole samples
     # In blocks of the hop nothing more is added: 20 ms in all, the block included.
-    blocked = NeuralEnhancer(model=str(network_file)).stream(rate, block_size=stream.latency_samples)
+    blocked = NeuralEnhancer(path=str(network_file)).stream(rate, block_size=stream.latency_samples)
     assert blocked.block_latency_samples == stream.latency_samples
 
 
 def test_the_same_voice_at_other_rates_is_treated_alike(network_file: Path, rng: np.random.Generator) -> None:
     import soxr
 
-    enhancer = NeuralEnhancer(model=str(network_file))
+    enhancer = NeuralEnhancer(path=str(network_file))
     # Nothing above 3 kHz, so that every rate holds all of it.
     low = soxr.resample(0.1 * rng.standard_normal(3000), 6000, 48000).astype(np.float32)
     reference = run_offline(enhancer, soxr.resample(low, 48000, 16000).astype(np.float32), 16000)
@@ -61,7 +61,7 @@ def test_the_same_voice_at_other_rates_is_treated_alike(network_file: Path, rng:
 
 
 def test_above_the_band_the_edge_decides(network_file: Path, rng: np.random.Generator) -> None:
-    enhancer = NeuralEnhancer(model=str(network_file))
+    enhancer = NeuralEnhancer(path=str(network_file))
     x = noise(rng, 48000)[0]
     y = run_offline(enhancer, x, 48000)
 
@@ -77,7 +77,7 @@ def test_above_the_band_the_edge_decides(network_file: Path, rng: np.random.Gene
 
 
 def test_stereo_is_linked(network_file: Path, rng: np.random.Generator) -> None:
-    enhancer = NeuralEnhancer(model=str(network_file))
+    enhancer = NeuralEnhancer(path=str(network_file))
     x = noise(rng, 8000)
     pair = np.concatenate((x, 0.25 * x))
     y = run_offline(enhancer, pair, 16000)
@@ -85,7 +85,7 @@ def test_stereo_is_linked(network_file: Path, rng: np.random.Generator) -> None:
 
 
 def test_a_network_of_one_channel(single_file: Path, rng: np.random.Generator) -> None:
-    enhancer = NeuralEnhancer(model=str(single_file))
+    enhancer = NeuralEnhancer(path=str(single_file))
     x = noise(rng, 6000)
     mono = run_offline(enhancer, x, 16000)
     # Gain 1/4 on this frame and 1/4 on the last: frames overlap by half and windows add up to one.
@@ -99,14 +99,14 @@ def test_a_network_of_one_channel(single_file: Path, rng: np.random.Generator) -
 
 
 def test_silence_and_faint_signals(network_file: Path, rng: np.random.Generator) -> None:
-    enhancer = NeuralEnhancer(model=str(network_file))
+    enhancer = NeuralEnhancer(path=str(network_file))
     assert not run_offline(enhancer, np.zeros(4000, np.float32), 16000).any()
     faint = run_offline(enhancer, 1e-30 * noise(rng, 4000), 16000)
     assert np.isfinite(faint).all()
 
 
 def test_state_and_restore(network_file: Path, rng: np.random.Generator) -> None:
-    enhancer = NeuralEnhancer(model=str(network_file))
+    enhancer = NeuralEnhancer(path=str(network_file))
     x = noise(rng, 6400)
     stream = enhancer.stream(16000)
     stream.process(x[:, :3200])
@@ -122,7 +122,7 @@ def test_state_and_restore(network_file: Path, rng: np.random.Generator) -> None
 def test_the_key_names_the_weights_not_the_place(network_file: Path, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere.onnx"
     copy.write_bytes(network_file.read_bytes())
-    one, two = NeuralEnhancer(model=str(network_file)), NeuralEnhancer(model=str(copy))
+    one, two = NeuralEnhancer(path=str(network_file)), NeuralEnhancer(path=str(copy))
     assert one.key() == two.key()
     assert one.facts.sha256 in one.key()
 
@@ -131,10 +131,25 @@ def test_bad_parameters(network_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no network file"):
         NeuralEnhancer()
     with pytest.raises(ModelError, match="no such network file"):
-        NeuralEnhancer(model=str(tmp_path / "none.onnx"))
+        NeuralEnhancer(path=str(tmp_path / "none.onnx"))
     with pytest.raises(UnknownParameterError, match="modle"):
         params.build(NeuralEnhancer, {"modle": "x"})
-    assert NeuralEnhancer(model=network_file).model == str(network_file)  # type: ignore[arg-type]
+    assert NeuralEnhancer(path=network_file).path == str(network_file)  # type: ignore[arg-type]
+
+
+def test_loaded_by_name_and_from_toml(network_file: Path, rng: np.random.Generator) -> None:
+    import unmuffle
+    from unmuffle.enhancers import registry
+
+    made = unmuffle.load("model", path=str(network_file))
+    assert made == NeuralEnhancer(path=str(network_file))
+    assert registry.from_toml(made.to_toml()) == made
+    x = noise(rng, 4000)[0]
+    y = unmuffle.enhance(x, 16000, "model", path=str(network_file))
+    assert np.array_equal(y, run_offline(made, x, 16000))
+    assert "model" not in registry.names()  # without a file it can do nothing
+    with pytest.raises(ModelError, match="path=FILE"):
+        unmuffle.load("model")
 
 
 def test_importing_is_light() -> None:
@@ -160,7 +175,7 @@ def wave_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("rate", [16000, 48000])
 def test_a_network_of_waveforms_streams(wave_file: Path, rng: np.random.Generator, rate: int) -> None:
-    enhancer = NeuralEnhancer(model=str(wave_file))
+    enhancer = NeuralEnhancer(path=str(wave_file))
     x = noise(rng, 7001, 2)
     whole = run_offline(enhancer, x, rate)
     assert whole.shape == x.shape
@@ -186,7 +201,7 @@ def test_a_whole_network_of_waveforms(tmp_path: Path, rng: np.random.Generator) 
     net = nets.make("wavenet", {"channels": 4, "layers": 3, "stacks": 1, "wide": 8, "narrow": 4}).eval()
     path = tmp_path / "wave.onnx"
     path.write_bytes(to_bytes(net, {"name": "wave", "licence": "MIT", "data": {}, "recipe": {}, "scores": {}}))
-    enhancer = NeuralEnhancer(model=str(path))
+    enhancer = NeuralEnhancer(path=str(path))
     assert enhancer.stream(16000).latency_samples == UNBOUNDED
     x = noise(rng, 5003)
     direct = run_offline(enhancer, x, 16000)

@@ -49,32 +49,32 @@ _TINY = np.float32(1e-12)
 
 @dataclass(frozen=True)
 class NeuralEnhancer(Enhancer):
-    """Runs a network file.
+    """Runs a network file: ``unmuffle.load("model", path="mine.onnx")``, or ``--model mine.onnx``.
 
     Args:
-        model: path of an ONNX file made by ``unmuffle export``.
+        path: of an ONNX file made by ``unmuffle export``.
     """
 
-    name: ClassVar[str] = "neural"
+    name: ClassVar[str] = "model"
 
-    model: str = param("", "path of a network file (.onnx)")
+    path: str = param("", "path of a network file (.onnx)")
 
     def __post_init__(self) -> None:
-        if isinstance(self.model, os.PathLike):
-            object.__setattr__(self, "model", os.fspath(self.model))
+        if isinstance(self.path, os.PathLike):
+            object.__setattr__(self, "path", os.fspath(self.path))
         super().__post_init__()
-        if not self.model:
-            raise ModelError("no network file: give model=PATH of an .onnx file made by `unmuffle export`")
-        load(self.model)
+        if not self.path:
+            raise ModelError("no network file: give path=FILE, an .onnx file made by `unmuffle export`")
+        load(self.path)
 
     @property
     def facts(self) -> Facts:
         """What the file says of itself."""
-        return load(self.model).facts
+        return load(self.path).facts
 
     def kernel(self, sample_rate: int, channels: int) -> Kernel:
         """The network at this rate."""
-        model = load(self.model)
+        model = load(self.path)
         facts = model.facts
         if facts.domain == "wave":
             if sample_rate != facts.sample_rate and facts.causal:
