@@ -15,11 +15,11 @@ import dataclasses
 import difflib
 import json
 import math
-import sys
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from ..errors import ParameterError, UnknownParameterError
+from ..signal.toml import from_toml as from_toml
 
 T = TypeVar("T")
 
@@ -146,17 +146,3 @@ def to_toml(table: Mapping[str, Any]) -> str:
             text = json.dumps(value, ensure_ascii=False)
         lines.append(f"{key} = {text}")
     return "\n".join(lines) + "\n"
-
-
-def from_toml(text: str) -> dict[str, Any]:
-    """Read a TOML text; a syntax error is a :class:`ParameterError` naming the place."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
-    try:
-        table: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ParameterError(f"not a valid TOML text: {error}") from None
-    return table

@@ -5,4 +5,6 @@
 ``bands``       ERB and Bark bands                   ``lpc``         linear prediction
 ``levels``      RMS, peak, active speech level       ``loudness``    EBU R128
 ``spectrum``    centroid, flatness, roll-off         ``covariance``  spatial covariances
+``arrays``      where microphones are        ``steering``    waves at an array, diffuse noise
+``fractional``  delays of any size           ``toml``        reading TOML
 """
