@@ -238,8 +238,12 @@ def test_training_on_rendered_mixtures(tmp_path: Path, small_pool: Pool) -> None
     Trainer(tmp_path / "a", small_pool, RECIPE, mixer=Rendered(tmp_path / "mixtures")).run()
     Trainer(tmp_path / "b", small_pool, RECIPE).run()
     a, b = (weights(tmp_path / name) for name in "ab")
-    # int16 instead of float32 mixtures, and nothing else: almost the same weights.
-    assert all(torch.allclose(a[k], b[k], atol=2e-3) for k in a)
+    # int16 instead of float32 mixtures, and nothing else: almost the same weights. Measured over the way from
+    # the start, not weight by weight: Adam moves one whose gradient is rounding noise by a full step either way.
+    start = Trainer(tmp_path / "start", small_pool, RECIPE).net.state_dict()
+    apart = sum(float((a[k] - b[k]).square().sum()) for k in start)
+    way = sum(float((b[k] - start[k]).square().sum()) for k in start)
+    assert apart < 0.05**2 * way  # 0.01 on one machine
 
 
 def test_the_clock_ends_a_run_with_a_budget(tmp_path: Path, small_pool: Pool) -> None:
