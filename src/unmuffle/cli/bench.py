@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import common
+
+if TYPE_CHECKING:
+    from ..enhancers.base import Enhancer
 
 
 def register(app: typer.Typer) -> None:
@@ -17,6 +20,10 @@ def register(app: typer.Typer) -> None:
 
 def bench(
     methods: Annotated[list[str] | None, typer.Argument(metavar="[METHOD...]", help="Default: all.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="A network file of your own (.onnx); may be repeated."),
+    ] = None,
     rate: Annotated[int, typer.Option(metavar="HZ", help="Sample rate.")] = 16000,
     channels: Annotated[int, typer.Option(min=1, help="Channels.")] = 1,
     seconds: Annotated[float, typer.Option(min=1.0, max=600.0, help="Length of the test signal.")] = 10.0,
@@ -29,10 +36,12 @@ def bench(
     from ..enhancers import registry
     from ..errors import MissingExtraError
 
-    rows = []
-    for name in methods or registry.names():
+    rows = [
+        measure(path, registry.load(registry.MODEL, path=path), rate, channels, seconds) for path in model or []
+    ]
+    for name in methods or ([] if model else registry.names()):
         try:
-            rows.append(measure(name, rate, channels, seconds))
+            rows.append(measure(name, registry.load(name), rate, channels, seconds))
         except MissingExtraError as error:
             if methods:
                 raise
@@ -51,14 +60,12 @@ def bench(
     common.console().print(made)
 
 
-def measure(name: str, rate: int, channels: int, seconds: float) -> dict[str, Any]:
+def measure(name: str, enhancer: Enhancer, rate: int, channels: int, seconds: float) -> dict[str, Any]:
     """Times of one method on speech-like noise: the best of three whole runs, and every 10 ms block."""
     import numpy as np
 
     from ..enhancers.base import UNBOUNDED, run_offline
-    from ..enhancers.registry import load
 
-    enhancer = load(name)
     rng = np.random.default_rng(0)
     t = np.arange(round(seconds * rate)) / rate
     # Bursts of a buzzing tone in noise: methods that gate their work on speech have both to do.

@@ -34,6 +34,9 @@ def enhance(
     method: Annotated[
         str, typer.Option("-m", "--method", help="A name from `unmuffle methods`, several joined by +, or auto.")
     ] = "auto",
+    model: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A network file of your own (.onnx) instead of a method.")
+    ] = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the method; may be repeated."),
@@ -93,7 +96,7 @@ def enhance(
     """
     from ..engine.plan import plan
 
-    chosen, params = _method(method, assignments or [], config)
+    chosen, params = _method(method, assignments or [], config, model)
     if raw is not None and rate is None:
         raise ParameterError("--raw needs --rate: samples without a header do not say it")
     if raw is None and (rate is not None or channels is not None):
@@ -131,11 +134,17 @@ def enhance(
         raise typer.Exit(1)
 
 
-def _method(name: str, assignments: list[str], config: str | None) -> tuple[str | Enhancer, dict[str, Any]]:
-    """The method and its parameters from --method, --set and --config."""
+def _method(
+    name: str, assignments: list[str], config: str | None, model: str | None
+) -> tuple[str | Enhancer, dict[str, Any]]:
+    """The method and its parameters from --method, --set, --config and --model."""
     from ..enhancers import params, registry
     from ..enhancers.compose import Chain
 
+    if model is not None:
+        if assignments or config is not None or name != "auto":
+            raise ParameterError("--model names a network that has no parameters: leave out --method, --set, --config")
+        return registry.load(registry.MODEL, path=model), {}
     if config is not None:
         if assignments or name != "auto":
             raise ParameterError("--config names method and parameters itself: leave out --method and --set")

@@ -45,6 +45,10 @@ def evaluate(
     method: Annotated[
         list[str] | None, typer.Option("-m", "--method", help="A method to score; may be repeated.")
     ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="A network file of your own (.onnx) to score; may be repeated."),
+    ] = None,
     enhanced: Annotated[
         list[str] | None, typer.Option(metavar="DIR", help="Results made elsewhere; may be repeated.")
     ] = None,
@@ -68,7 +72,7 @@ def evaluate(
     reported. A run that was stopped goes on where it was, if -o names the same folder. A broken file never
     stops a run.
     """
-    from ..enhancers.registry import load
+    from ..enhancers.registry import MODEL, load
     from ..evaluate.pairs import find_pairs
     from ..evaluate.runner import evaluate_pairs
     from ..evaluate.summary import write_csv, write_json
@@ -81,6 +85,8 @@ def evaluate(
     plans: list[tuple[str, Sequence[Pair], Enhancer | None]] = [("noisy", pairing.pairs, None)]
     for made in map(load, method or []):
         plans.append((made.name, pairing.pairs, made))
+    for path in model or []:
+        plans.append((Path(path).stem, pairing.pairs, load(MODEL, path=path)))
     for folder in enhanced or []:
         plans.append((Path(folder).name or folder, find_pairs(clean, noisy, folder).pairs, None))
     rows: list[Row] = []

@@ -228,7 +228,9 @@ class Model:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has a dozen classes for "this is no usable model"
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ModelError(f"{path} is no network that onnxruntime can load: {first[:200]}") from None
+            # Checkpoints of torch are zip files.
+            hint = "; it looks like a checkpoint: run `unmuffle export` on it first" if content[:2] == b"PK" else ""
+            raise ModelError(f"{path} is no network that onnxruntime can load{hint}: {first[:200]}") from None
         self.facts = parse(dict(self._session.get_modelmeta().custom_metadata_map), path)
         found = digest(content, self.facts.sha256)
         if found != self.facts.sha256:
