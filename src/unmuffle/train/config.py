@@ -31,6 +31,7 @@ from ..errors import MediaNotFoundError, ParameterError, UnknownParameterError
 from .losses import LossWeights
 
 SCHEDULES = ("cosine", "plateau")
+METRICS = ("loss", "si_sdr", "estoi", "pesq")
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,12 @@ class TrainConfig:
         epoch_items: mixtures between two validations.
         valid_items: mixtures of each validation, always the same ones.
         learning_rate, final_rate: at the end of the warm-up, and as a share of it at the end.
-        schedule: "cosine", or "plateau": halve the rate when the validation loss has not fallen for
+        schedule: "cosine", or "plateau": halve the rate when the validation metric has not improved for
             ``patience`` epochs, and end when it is below its final share.
         patience: see ``schedule``.
-        early_stop: epochs without a lower validation loss after which the run ends; 0 for never.
+        early_stop: epochs without a better validation metric after which the run ends; 0 for never.
+        metric: of validation, by which the plateau, the early stop and the best checkpoints are judged:
+            "loss", "si_sdr", "estoi" (extra ``[metrics]``) or "pesq" (extra ``[pesq]``).
         warmup_steps: over which the learning rate rises.
         weight_decay: of AdamW.
         clip_norm: largest norm of the gradient.
@@ -59,7 +62,7 @@ class TrainConfig:
         compile: fuse the losses with torch.compile (a minute at the start; needs a C++ compiler).
         samples: validation mixtures that are written as WAV files at each epoch, to listen to.
         tensorboard: write TensorBoard logs as well (needs the package ``tensorboard``).
-        keep: checkpoints with the best validation loss that are kept.
+        keep: checkpoints with the best validation metric that are kept.
         save_minutes: between two checkpoints within an epoch.
         workers: processes that make mixtures; 0 makes them in the training process.
         seed: of the weights; that of the mixtures is ``mix.seed``.
@@ -79,6 +82,7 @@ class TrainConfig:
     schedule: str = "cosine"
     patience: int = 3
     early_stop: int = 0
+    metric: str = "loss"
     warmup_steps: int = 200
     weight_decay: float = 1e-4
     clip_norm: float = 1.0
@@ -108,6 +112,8 @@ class TrainConfig:
             )
         if self.schedule not in SCHEDULES:
             raise ParameterError(f"schedule = {self.schedule!r}; choose one of {', '.join(SCHEDULES)}")
+        if self.metric not in METRICS:
+            raise ParameterError(f"metric = {self.metric!r}; choose one of {', '.join(METRICS)}")
         if self.patience < 1 or self.early_stop < 0 or not 0 <= self.samples <= self.valid_items:
             raise ParameterError("give patience 1 or more, early_stop 0 or more, samples 0 to valid_items")
         if self.clip_norm <= 0 or self.budget_minutes < 0 or self.workers < 0 or self.warmup_steps < 0:

@@ -5,7 +5,7 @@ A run lives in a folder::
     recipe.toml      what is being done
     log.csv          one line an epoch
     last.pt          the newest state, from which ``train`` goes on after any interruption
-    best-*.pt        the states with the best validation loss
+    best-*.pt        the states with the best validation loss, or another metric
     samples/         a few validation mixtures to listen to: noisy, target, and as of each epoch
     tensorboard/     the log once more, if asked for
 
@@ -33,16 +33,28 @@ from torch import Tensor, nn
 
 from ..data.mix import Mixer, Source
 from ..data.pool import Pool
-from ..errors import MissingExtraError, ModelError, ParameterError
+from ..errors import MissingExtraError, ModelError, OutputError, ParameterError
 from . import checkpoint, losses, nets
 from .config import TrainConfig, from_dict, to_toml
+from .crew import Crew
 from .losses import Combined, si_sdr
+from .measures import MEASURES
 from .stft import Stft
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """noisy (batch, samples), target (batch, samples), band in Hz (batch,)."""
 
-LOG_COLUMNS = ("epoch", "step", "minutes", "learning_rate", "train_loss", "valid_loss", "valid_si_sdr", "audio_rate")
+LOG_COLUMNS = (
+    "epoch",
+    "step",
+    "minutes",
+    "learning_rate",
+    "train_loss",
+    "valid_loss",
+    "valid_si_sdr",
+    "audio_rate",
+    "valid_metric",
+)
 
 
 class _Mixtures(torch.utils.data.Dataset[tuple[Tensor, Tensor, Tensor]]):
@@ -58,14 +70,31 @@ class _Mixtures(torch.utils.data.Dataset[tuple[Tensor, Tensor, Tensor]]):
         return torch.from_numpy(m.noisy), torch.from_numpy(m.target), torch.tensor(float(m.band_hz))
 
 
-def batches(mixer: Source, config: TrainConfig, first_step: int, last_step: int) -> Iterator[Batch]:
-    """The batches of the steps from ``first_step`` to before ``last_step``."""
+class _Numbers:
+    """Numbers of the mixtures of some steps: of each batch, the part of one process."""
+
+    def __init__(self, steps: range, batch: int, rank: int, count: int) -> None:
+        self.steps, self.batch, self.part = steps, batch, batch // count
+        self.offset = rank * self.part
+
+    def __len__(self) -> int:
+        return len(self.steps) * self.part
+
+    def __iter__(self) -> Iterator[int]:
+        for step in self.steps:
+            start = step * self.batch + self.offset
+            yield from range(start, start + self.part)
+
+
+def batches(
+    mixer: Source, config: TrainConfig, first_step: int, last_step: int, rank: int = 0, count: int = 1
+) -> Iterator[Batch]:
+    """The batches of the steps from ``first_step`` to before ``last_step``; of ``count`` processes, that of one."""
     data = _Mixtures(mixer, config.epoch_items)
-    numbers = range(first_step * config.batch, last_step * config.batch)
     loader = torch.utils.data.DataLoader(
         data,
-        batch_size=config.batch,
-        sampler=cast(Any, numbers),
+        batch_size=config.batch // count,
+        sampler=cast(Any, _Numbers(range(first_step, last_step), config.batch, rank, count)),
         num_workers=config.workers,
         prefetch_factor=4 if config.workers else None,
     )
@@ -108,9 +137,11 @@ class Trainer:
         device: where the network lives.
         initial: a checkpoint to take the weights from (fine-tuning), when the run is new.
         mixer: where training mixtures come from, if not mixed from the pool: a blend, or rendered ones.
+        crew: the processes that share the run; it also knows the device.
 
     Raises:
         ModelError: the folder holds a run of another network or recipe.
+        ParameterError: the pool is of another rate, or a batch cannot be shared evenly.
     """
 
     def __init__(
@@ -122,8 +153,10 @@ class Trainer:
         device: str = "cpu",
         initial: str | Path | None = None,
         mixer: Source | None = None,
+        crew: Crew | None = None,
     ) -> None:
         self.folder = Path(folder)
+        self.crew = crew or Crew(device=device)
         last = self.folder / "last.pt"
         saved = checkpoint.load(last) if last.is_file() else None
         if config is None:
@@ -138,7 +171,9 @@ class Trainer:
                     f"{config.net!r} {dict(config.sizes)}; use another folder"
                 )
         self.config = config
-        self.device = torch.device(device)
+        if config.batch % self.crew.count:
+            raise ParameterError(f"batch = {config.batch} cannot be shared evenly by {self.crew.count} devices")
+        self.device = self.crew.device
         torch.manual_seed(config.seed)
         self.net = nets.make(config.net, config.sizes).to(self.device)
         self.api = cast(nets.Net, self.net)
@@ -166,6 +201,8 @@ class Trainer:
             state = checkpoint.load(initial)
             _fit(self.net, state["averages"], initial)
             self.averages = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+        # The same weights, with gradients that are shared.
+        self.shared, self.shared_optimiser = self.crew.share(self.net, self.optimiser)
 
     # -- state -----------------------------------------------------------------------------------
 
@@ -214,24 +251,39 @@ class Trainer:
             return self.seconds / (60.0 * self.config.budget_minutes)
         return self.step / self.config.steps
 
-    def run(self, report: Callable[[dict[str, float]], None] | None = None, *, max_steps: int = 0) -> None:
+    def run(
+        self,
+        report: Callable[[dict[str, float]], None] | None = None,
+        *,
+        max_steps: int = 0,
+        stop: Callable[[], bool] | None = None,
+    ) -> None:
         """Train to the end of the recipe, or for ``max_steps`` more steps.
 
         Args:
             report: is called after each step with ``step``, ``progress``, ``loss``, and after each
                 epoch with its line of the log.
             max_steps: 0 for no limit.
+            stop: is asked after each step; true ends the run there, saved.
 
         Raises:
             ModelError: the loss or the gradient is not finite; the last checkpoint is intact.
+            OutputError: a file could not be written; the last checkpoint is intact.
         """
         with _flushed_denormals():
-            self._run(report, max_steps)
+            self._run(report, max_steps, stop)
 
-    def _run(self, report: Callable[[dict[str, float]], None] | None, max_steps: int) -> None:
+    def _run(
+        self,
+        report: Callable[[dict[str, float]], None] | None,
+        max_steps: int,
+        stop: Callable[[], bool] | None,
+    ) -> None:
         c = self.config
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "recipe.toml").write_text(to_toml(c), encoding="utf-8")
+        if self.crew.first:
+            with _writing(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                (self.folder / "recipe.toml").write_text(to_toml(c), encoding="utf-8")
         if c.compile:
             losses.fuse()
         per_epoch = c.epoch_items // c.batch
@@ -240,10 +292,11 @@ class Trainer:
             last = min(last, c.steps)
         began = time.monotonic()
         saved = began
-        for batch in () if self.finished else batches(self.mixer, c, self.step, last):
+        share = (self.crew.rank, self.crew.count)
+        for batch in () if self.finished else batches(self.mixer, c, self.step, last, *share):
             value = self._train_step(batch)
             now = time.monotonic()
-            self.seconds += now - began
+            self.seconds = self.crew.from_first(self.seconds + now - began)
             began = now
             if report is not None:
                 report({"step": self.step, "progress": self.progress, "loss": value})
@@ -252,40 +305,44 @@ class Trainer:
                 if report is not None:
                     report(line)
                 saved = began = time.monotonic()
-                self.seconds += saved - now
+                self.seconds = self.crew.from_first(self.seconds + saved - now)
             elif now - saved > 60.0 * c.save_minutes:
                 self.save()
                 saved = now
-            if self.finished:
+            if self.finished or (stop is not None and self.crew.from_first(float(stop()))):
                 break
         self.save()
 
     def save(self) -> None:
         """Write ``last.pt``."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.crew.first:
+            return
+        with _writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         checkpoint.save(self.folder / "last.pt", self.state())
 
     def enhance(self, noisy: Tensor) -> Tensor:
         """The network on whole waveforms ``(batch, samples)``."""
+        net = self.shared if self.net.training else self.net  # without gradients there is nothing to share
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
-            return nets.through(self.api, self.stft, noisy)
+            return nets.through(cast(nets.Net, net), self.stft, noisy)
 
     def _train_step(self, batch: Batch) -> float:
         c = self.config
         noisy, target, band = (t.to(self.device) for t in batch)
         self.net.train()
         loss = self.loss(self.enhance(noisy), target, noisy, band)
-        value = float(loss.detach())
+        (value,) = self.crew.mean(float(loss.detach()))
         if not math.isfinite(value):
             raise ModelError(self._diverged("loss", value))
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(c, self.step, self.progress, self._scale)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        self.crew.backward(loss)
         norm = float(nn.utils.clip_grad_norm_(self.net.parameters(), c.clip_norm))
         if not math.isfinite(norm):
             raise ModelError(self._diverged("gradient", norm))
-        self.optimiser.step()
+        self.shared_optimiser.step()
         self.step += 1
         # Early averages would remember the random start: let the memory grow with the run.
         decay = min(c.ema, (1.0 + self.step) / (10.0 + self.step))
@@ -319,22 +376,30 @@ class Trainer:
             "valid_loss": measured["loss"],
             "valid_si_sdr": measured["si_sdr"],
             "audio_rate": self.step * c.batch * c.mix.seconds / max(self.seconds, 1e-9),
+            "valid_metric": measured[c.metric],
         }
         self._sum, self._count = 0.0, 0
-        self._log(line)
-        self._watch(measured["loss"])
-        self._keep(measured["loss"])
+        # Losses are to fall, all else is to rise.
+        score = measured[c.metric] if c.metric == "loss" else -measured[c.metric]
+        self._watch(score)
+        if self.crew.first:
+            with _writing(self.folder):
+                self._log(line)
+        self._keep(score)
         self.save()
         return line
 
     def _log(self, line: dict[str, float]) -> None:
         path = self.folder / "log.csv"
-        new = not path.exists()
+        columns = LOG_COLUMNS
+        if path.exists():
+            with path.open(newline="", encoding="utf-8") as old:
+                columns = tuple(next(csv.reader(old), ())) or LOG_COLUMNS  # of the version that began the run
         with path.open("a", newline="", encoding="utf-8") as out:
             table = csv.writer(out)
-            if new:
-                table.writerow(LOG_COLUMNS)
-            table.writerow([f"{line[k]:.6g}" for k in LOG_COLUMNS])
+            if not out.tell():
+                table.writerow(columns)
+            table.writerow([f"{line[k]:.6g}" if k in line else "" for k in columns])
 
         if self.config.tensorboard:
             try:
@@ -345,10 +410,10 @@ class Trainer:
                 for key in LOG_COLUMNS[2:]:
                     board.add_scalar(key, line[key], int(line["step"]))
 
-    def _watch(self, loss: float) -> None:
+    def _watch(self, score: float) -> None:
         """Count epochs without progress; halve the rate when there were too many."""
-        if loss < self._lowest:
-            self._lowest, self._waited = loss, 0
+        if score < self._lowest:
+            self._lowest, self._waited = score, 0
             return
         self._waited += 1
         if self._waited % self.config.patience == 0:
@@ -359,37 +424,49 @@ class Trainer:
         import soundfile
 
         folder = self.folder / "samples"
-        folder.mkdir(exist_ok=True)
         epoch = self.step * self.config.batch // self.config.epoch_items
-        for k in range(first, min(self.config.samples, first + noisy.shape[0])):
-            for name, x in (("noisy", noisy), ("target", target), (f"epoch{epoch:04d}", estimate)):
-                samples = x[k - first].clamp(-1.0, 1.0).cpu().numpy()
-                soundfile.write(folder / f"{k:02d}-{name}.wav", samples, self.mixer.sample_rate)
+        with _writing(folder):
+            folder.mkdir(exist_ok=True)
+            for k in range(first, min(self.config.samples, first + noisy.shape[0])):
+                for name, x in (("noisy", noisy), ("target", target), (f"epoch{epoch:04d}", estimate)):
+                    samples = x[k - first].clamp(-1.0, 1.0).cpu().numpy()
+                    try:
+                        soundfile.write(folder / f"{k:02d}-{name}.wav", samples, self.mixer.sample_rate)
+                    except (soundfile.LibsndfileError, RuntimeError) as error:
+                        raise OSError(None, str(error)) from None
 
-    def _keep(self, loss: float) -> None:
-        """Keep this state if it is among the best."""
+    def _keep(self, score: float) -> None:
+        """Keep this state if it is among the best: those of the lowest score."""
         name = f"best-{self.step:07d}.pt"
-        ranked = sorted([*self.best, (loss, name)])
+        ranked = sorted([*self.best, (score, name)])
         self.best = ranked[: self.config.keep]
-        if (loss, name) in self.best:
+        if not self.crew.first:
+            return
+        if (score, name) in self.best:
             checkpoint.save(self.folder / name, self.state())
         for _, old in ranked[self.config.keep :]:
             (self.folder / old).unlink(missing_ok=True)
 
     # -- validation ------------------------------------------------------------------------------
 
-    def validate(self, mixer: Mixer | None = None) -> dict[str, float]:
-        """Loss and SI-SDR of the averaged weights over the validation mixtures, or those of ``mixer``."""
+    def validate(self, mixer: Mixer | None = None, metric: str | None = None) -> dict[str, float]:
+        """Loss and SI-SDR of the averaged weights over the validation mixtures, or those of ``mixer``.
+
+        ``metric`` (by default the recipe's) is measured as well: mean over the mixtures with speech and noise.
+        """
         c = self.config
         source = mixer or self.valid_mixer
+        name = metric or c.metric
+        measure = MEASURES.get(name)
         weights = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         self.net.load_state_dict(self.averages)
         self.net.eval()
-        total, ratio, clips = 0.0, 0.0, 0
+        total, ratio, clips, score, scored = 0.0, 0.0, 0, 0.0, 0
+        part = c.batch // self.crew.count
         try:
             with torch.no_grad():
-                for start in range(0, c.valid_items, c.batch):
-                    mixtures = [source.item(0, i) for i in range(start, min(start + c.batch, c.valid_items))]
+                for start in range(self.crew.rank * part, c.valid_items, part * self.crew.count):
+                    mixtures = [source.item(0, i) for i in range(start, min(start + part, c.valid_items))]
                     noisy = torch.from_numpy(np.stack([m.noisy for m in mixtures])).to(self.device)
                     target = torch.from_numpy(np.stack([m.target for m in mixtures])).to(self.device)
                     band = torch.tensor([m.band_hz for m in mixtures], device=self.device)
@@ -402,9 +479,29 @@ class Trainer:
                         n = int(mixed.sum())
                         ratio -= float(si_sdr(estimate[mixed], target[mixed])) * n
                         clips += n
+                        if measure is not None:
+                            both = (estimate[mixed].cpu().numpy(), target[mixed].cpu().numpy())
+                            values = measure(*both, source.sample_rate)
+                            score += sum(values)
+                            scored += len(values)
         finally:
             self.net.load_state_dict(weights)
-        return {"loss": total / c.valid_items, "si_sdr": ratio / max(clips, 1)}
+        total, ratio, clipped, score, counted = self.crew.mean(total, ratio, clips, score, scored)
+        total *= self.crew.count  # sums over all parts
+        found = {"loss": total / c.valid_items, "si_sdr": ratio / max(clipped, 1e-9)}
+        if measure is not None:
+            found[name] = score / max(counted, 1e-9)
+        return found
+
+
+@contextmanager
+def _writing(place: Path) -> Iterator[None]:
+    """Errors of the system while files are written, as ours."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise OutputError(f"{place}: could not be written ({why}); the last checkpoint is intact") from None
 
 
 def _fit(net: nn.Module, weights: dict[str, Tensor], source: str | Path) -> None:
