@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..enhancers.base import Enhancer, aligned
+from ..enhancers.base import Enhancer, Stream, aligned
 from ..enhancers.registry import load
 from ..errors import InputError, MediaNotFoundError, NonFiniteError, OutputError, ParameterError
 from ..io import MediaInfo, MediaReader, MediaWriter, open_reader, open_writer, quantise
@@ -42,7 +42,8 @@ class Report:
     Attributes:
         source, output: names, ``-`` for pipes.
         method: the enhancer's key: name and every parameter.
-        sample_rate, channels, seconds: of the sound.
+        sample_rate, channels, seconds: of the sound that was written (an array method writes fewer
+            channels than it reads).
         elapsed_s: time it took.
         latency_ms: delay that was compensated.
         clipped: samples that lay beyond full scale of the output's integer format and stopped there.
@@ -131,7 +132,7 @@ def enhance_file(
             enhancer = options.enhancer(info.channels)
             stream = enhancer.stream(info.sample_rate, info.channels)
             stream.set_strength(strength_db)
-            latency_ms = stream.latency_ms
+            latency_ms, made = stream.latency_ms, stream.channels_out
             frames = max(1, round(BLOCK_S * info.sample_rate))
             offset, share, gain = 0.0, 1.0, 1.0
             if loudness_lufs is not None:
@@ -139,19 +140,21 @@ def enhance_file(
                 offset = share = 0.5
                 with reader() as first:
                     measured = _counted(first.blocks(frames), info, total, progress, heard, 0.0, share)
-                    gain = _loudness_gain(aligned(stream, measured), info, loudness_lufs)
+                    gain = _loudness_gain(aligned(stream, measured), info.sample_rate, made, loudness_lufs)
             # Given the reader itself, the writer of a video takes the picture from the same pass over the file.
-            writer = stack.enter_context(open_writer(output, opened, length=info.frames, raw_format=raw_format))
+            writer = stack.enter_context(
+                open_writer(output, opened, channels=made, length=info.frames, raw_format=raw_format)
+            )
             taken = None
             if residual is not None:
-                taken = stack.enter_context(_open_residual(residual, info, writer.sample_format))
-            kept = Fifo(info.channels)
+                taken = stack.enter_context(_open_residual(residual, info, made, writer.sample_format))
+            kept = Fifo(made)
             blocks = _counted(opened.blocks(frames), info, total, progress, heard, offset, share)
             if taken is not None:
-                blocks = _kept(blocks, kept)
+                blocks = _kept(blocks, stream, kept)
             enhanced = aligned(stream, blocks)
             if loudness_lufs is not None:
-                limiter = load("limiter", ceiling_dbtp=CEILING_DBTP).stream(info.sample_rate, info.channels)
+                limiter = load("limiter", ceiling_dbtp=CEILING_DBTP).stream(info.sample_rate, made)
                 enhanced = aligned(limiter, (b * np.float32(gain) for b in enhanced))
             for out in enhanced:
                 if taken is not None:
@@ -172,7 +175,7 @@ def enhance_file(
         output,
         enhancer.key(),
         info.sample_rate,
-        info.channels,
+        made,
         written / info.sample_rate,
         time.perf_counter() - started,
         latency_ms,
@@ -205,11 +208,13 @@ def _check_names(
         )
 
 
-def _open_residual(path: str | os.PathLike[str], info: MediaInfo, sample_format: str) -> MediaWriter:
+def _open_residual(
+    path: str | os.PathLike[str], info: MediaInfo, channels: int, sample_format: str
+) -> MediaWriter:
     """A writer for what is removed: in the output's sample format, without picture, cover and tags."""
     like = replace(info, path="-", has_video=False, has_cover=False, audio_tracks=1)
     exact = None if sample_format in COMPANDED else sample_format
-    return open_writer(path, like, length=info.frames, sample_format=exact)
+    return open_writer(path, like, channels=channels, length=info.frames, sample_format=exact)
 
 
 def _counted(
@@ -231,16 +236,16 @@ def _counted(
             progress(seconds if total is None else offset * total + share * seconds, total)
 
 
-def _kept(blocks: Iterable[Samples], kept: Fifo) -> Iterator[Samples]:
+def _kept(blocks: Iterable[Samples], stream: Stream, kept: Fifo) -> Iterator[Samples]:
     for block in blocks:
-        kept.push(block)
+        kept.push(stream.dry(block))
         yield block
 
 
-def _loudness_gain(blocks: Iterable[Samples], info: MediaInfo, target: float) -> float:
+def _loudness_gain(blocks: Iterable[Samples], sample_rate: int, channels: int, target: float) -> float:
     from ..signal.loudness import LoudnessMeter
 
-    meter = LoudnessMeter(info.sample_rate, info.channels)
+    meter = LoudnessMeter(sample_rate, channels)
     for block in blocks:
         meter.push(block)
     found = meter.integrated()

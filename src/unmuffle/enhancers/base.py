@@ -20,6 +20,13 @@ Counting
 --------
 After ``n`` samples in and a ``flush``, exactly ``n + latency_samples`` samples have come out, of
 which the first ``latency_samples`` belong to the time before the signal began.
+
+Channels
+--------
+As many channels come out as went in, unless a method makes fewer out of several: a beamformer one out
+of eight, an echo canceller one out of microphone and loudspeaker. Such a kernel names the inputs that
+its outputs stand in for (``outputs``, the reference microphone of a beamformer). Those are the dry
+signal of ``set_strength`` and ``bypass``, and what a residual completes the output to.
 """
 
 from __future__ import annotations
@@ -54,10 +61,17 @@ class Kernel(abc.ABC):
 
     channels: int
     latency_samples: int
+    outputs: tuple[int, ...] | None = None
+    """The input channel that each output channel stands in for and is aligned with; ``None``: all, in order."""
+
+    @property
+    def channels_out(self) -> int:
+        """Channels of what ``push`` and ``finish`` return."""
+        return self.channels if self.outputs is None else len(self.outputs)
 
     @abc.abstractmethod
     def push(self, x: Samples) -> Samples:
-        """Take ``(channels, n)`` samples, return those that are ready (any number, also none)."""
+        """Take ``(channels, n)`` samples, return those ``(channels_out, m)`` that are ready (``m`` may be 0)."""
 
     @abc.abstractmethod
     def finish(self) -> Samples:
@@ -88,7 +102,7 @@ class Kernel(abc.ABC):
 
 
 class StepKernel(Kernel):
-    """A kernel that turns each ``granularity`` samples into as many samples.
+    """A kernel that turns each ``granularity`` samples into as many samples (of ``channels_out`` channels).
 
     Authors write :meth:`init` and :meth:`step`; collecting blocks of any size into whole steps,
     and pushing the tail out at the end, is done here once.
@@ -132,7 +146,7 @@ class StepKernel(Kernel):
             self._waiting = x[:, ready:].copy()
             x = x[:, :ready]
         if not ready:
-            return np.zeros((self.channels, 0), np.float32)
+            return np.zeros((self.channels_out, 0), np.float32)
         if self._state is None:
             self._state = self.init()
         y, self._state = self.step(x, self._state)
@@ -143,7 +157,7 @@ class StepKernel(Kernel):
         """Push silence through until every sample that came in has come out."""
         owed = self._taken + self.latency_samples - self._given
         if not owed:
-            return np.zeros((self.channels, 0), np.float32)
+            return np.zeros((self.channels_out, 0), np.float32)
         steps = -(-owed // self.granularity)
         silence = np.zeros((self.channels, steps * self.granularity - self._waiting.shape[1]), np.float32)
         return self.push(silence)[:, :owed]
@@ -188,13 +202,13 @@ class SpectralKernel(StepKernel):
 
     @abc.abstractmethod
     def step_bins(self, spectrum: Spectrum, state: Any) -> tuple[Spectrum, Any]:
-        """Turn ``(channels, k, bins)`` complex bins into as many; ``k`` may be any number from 1."""
+        """Turn ``(channels, k, bins)`` complex bins into ``(channels_out, k, bins)``; ``k`` is 1 or more."""
 
     def init(self) -> Any:
         """State of analysis, method and synthesis."""
         held = self.frames.size - self.frames.hop
-        empty = np.zeros((self.channels, held), np.float32)
-        return empty, self.init_bins(), empty
+        history = np.zeros((self.channels, held), np.float32)
+        return history, self.init_bins(), np.zeros((self.channels_out, held), np.float32)
 
     def step(self, x: Samples, state: Any) -> tuple[Samples, Any]:
         """Analysis, the method, synthesis."""
@@ -216,18 +230,18 @@ class WholeKernel(Kernel):
 
     @abc.abstractmethod
     def run(self, x: Samples) -> Samples:
-        """Turn the whole signal ``(channels, n)``, ``n >= 1``, into as many samples."""
+        """Turn the whole signal ``(channels, n)``, ``n >= 1``, into ``(channels_out, n)``."""
 
     def push(self, x: Samples) -> Samples:
         """Collect."""
         if x.shape[1]:
             self._parts.append(x.copy())
-        return np.zeros((self.channels, 0), np.float32)
+        return np.zeros((self.channels_out, 0), np.float32)
 
     def finish(self) -> Samples:
         """Answer."""
         if not self._parts:
-            return np.zeros((self.channels, 0), np.float32)
+            return np.zeros((self.channels_out, 0), np.float32)
         return self.run(np.concatenate(self._parts, axis=1))
 
     def reset(self) -> None:
@@ -312,7 +326,8 @@ class Stream:
 
     Attributes:
         sample_rate: in Hz.
-        channels: of every block.
+        channels: of every block that goes in.
+        channels_out: of what comes out; ``channels`` but for methods that make fewer out of several.
         latency_samples: by which the samples of ``process`` lag; :data:`UNBOUNDED` (-1) when the
             method answers only in ``flush``.
     """
@@ -322,6 +337,7 @@ class Stream:
             raise ParameterError(f"block_size = {block_size!r}; give a number of samples, 1 or more")
         self.sample_rate = sample_rate
         self.channels = kernel.channels
+        self.channels_out = kernel.channels_out
         self.latency_samples = kernel.latency_samples
         self.block_size = block_size
         self._kernel = kernel
@@ -332,7 +348,7 @@ class Stream:
 
     def _fresh(self) -> None:
         """Buffers and counters as at the start; strength and bypass stay as they are set."""
-        self._dry = Fifo(self.channels, max(self.latency_samples, 0))
+        self._dry = Fifo(self.channels_out, max(self.latency_samples, 0))
         self._blocks: Fifo | None = None
         self._started = False
         self._one_dimensional = False
@@ -363,7 +379,7 @@ class Stream:
         if self._blocks is None:
             if self._started:
                 raise StreamError("process_block after process: use one of the two, or reset() between")
-            self._blocks = Fifo(self.channels, self.block_latency_samples - self.latency_samples)
+            self._blocks = Fifo(self.channels_out, self.block_latency_samples - self.latency_samples)
         if self.block_size is not None and n != self.block_size:
             raise ShapeError(f"this stream takes blocks of {self.block_size} samples, got {n}")
         return self._present(self._blocks.exchange(self._run(x), n))
@@ -386,6 +402,10 @@ class Stream:
         self._kernel.reset()
         self._fresh()
 
+    def dry(self, x: Samples) -> Samples:
+        """The channels of an input ``(channels, n)`` that the output stands in for: ``(channels_out, n)``."""
+        return x if self._kernel.outputs is None else x[list(self._kernel.outputs)]
+
     def _check(self, block: Any) -> Samples:
         x = as_block(block, self.channels)
         self._one_dimensional = np.ndim(block) == 1
@@ -393,7 +413,7 @@ class Stream:
 
     def _run(self, x: Samples) -> Samples:
         self._started = True
-        self._dry.push(x)
+        self._dry.push(self.dry(x))
         return self._mixed(self._kernel.push(x))
 
     def _present(self, y: Samples) -> Samples:
@@ -511,7 +531,7 @@ class Stream:
         self._dry.restore(state["dry"])
         self._blocks = None
         if state["blocks"] is not None:
-            self._blocks = Fifo(self.channels)
+            self._blocks = Fifo(self.channels_out)
             self._blocks.restore(state["blocks"])
         self._mix = state["mix"]
         self._strength_db = state["strength_db"]
@@ -534,13 +554,15 @@ def run_offline(enhancer: Enhancer, x: Any, sample_rate: int, *, strength_db: fl
         strength_db: attenuation limit, see :meth:`Stream.set_strength`.
 
     Returns:
-        float32 of the shape of ``x``, sample-aligned with it.
+        float32 of the shape of ``x`` (with fewer rows, if the method makes fewer channels out of several),
+        sample-aligned with it.
     """
     signal = as_block(x)
     stream = enhancer.stream(sample_rate, signal.shape[0])
     stream.set_strength(strength_db)
     blocks = (signal[:, i : i + OFFLINE_BLOCK] for i in range(0, signal.shape[1], OFFLINE_BLOCK))
-    out = np.concatenate([signal[:, :0], *aligned(stream, blocks)], axis=1)
+    empty = np.zeros((stream.channels_out, 0), np.float32)
+    out = np.concatenate([empty, *aligned(stream, blocks)], axis=1)
     return out[0] if np.ndim(x) == 1 else out
 
 

@@ -57,8 +57,13 @@ class Chain(Enhancer):
         object.__setattr__(self, "stages", stages)
 
     def kernel(self, sample_rate: int, channels: int) -> Kernel:
-        """The stages' kernels, joined."""
-        return _ChainKernel(channels, [s.kernel(sample_rate, channels) for s in self.stages])
+        """The stages' kernels, joined: each gets as many channels as the one before gives."""
+        parts: list[Kernel] = []
+        count = channels
+        for stage in self.stages:
+            parts.append(stage.kernel(sample_rate, count))
+            count = parts[-1].channels_out
+        return _ChainKernel(channels, parts)
 
     def to_dict(self) -> dict[str, Any]:
         """The stages in order."""
@@ -94,6 +99,10 @@ class _ChainKernel(_Composite):
     def __init__(self, channels: int, parts: list[Kernel]) -> None:
         self.channels = channels
         self.parts = parts
+        outputs = tuple(range(channels))
+        for part in parts:
+            outputs = outputs if part.outputs is None else tuple(outputs[i] for i in part.outputs)
+        self.outputs = None if outputs == tuple(range(channels)) else outputs
         latencies = [p.latency_samples for p in parts]
         self._cut = 0  # samples of pre-roll still to be dropped from an unbounded chain
         self._unbounded = UNBOUNDED in latencies
@@ -107,7 +116,7 @@ class _ChainKernel(_Composite):
         return self._dropped(x) if self._unbounded else x
 
     def finish(self) -> Samples:
-        x = np.zeros((self.channels, 0), np.float32)
+        x: Samples = np.zeros((self.channels, 0), np.float32)
         for part in self.parts:
             x = np.concatenate((part.push(x), part.finish()), axis=1) if x.shape[1] else part.finish()
         return self._dropped(x) if self._unbounded else x
@@ -185,6 +194,7 @@ class _RateKernel(Kernel):
 
     def __init__(self, inner: Kernel, outer_rate: int, inner_rate: int, high_gain: float) -> None:
         self.channels = inner.channels
+        self.outputs = inner.outputs
         self.inner = inner
         common = math.lcm(outer_rate, inner_rate)
         self._per_inner = common // inner_rate  # ticks of the common rate in one inner sample
@@ -193,19 +203,19 @@ class _RateKernel(Kernel):
         self._there = StreamingResampler(outer_rate, inner_rate, self.channels)
         # Make the whole trip a whole number of outer samples: the way back waits for the rest.
         ticks = self._there.delay_ticks + inner.latency_samples * self._per_inner
-        self._back = StreamingResampler(inner_rate, outer_rate, self.channels, align_ticks=ticks)
+        self._back = StreamingResampler(inner_rate, outer_rate, self.channels_out, align_ticks=ticks)
         self.latency_samples = (ticks + self._back.delay_ticks) // self._per_outer
         keep = high_gain > 0
         self._echo = (
-            StreamingResampler(inner_rate, outer_rate, self.channels, align_ticks=ticks) if keep else None
+            StreamingResampler(inner_rate, outer_rate, self.channels_out, align_ticks=ticks) if keep else None
         )
         self._fresh()
 
     def _fresh(self) -> None:
         # The plain copy of the inner band must be as late as the enhanced one.
-        self._plain = Fifo(self.channels, self.inner.latency_samples)
-        self._input = Fifo(self.channels, self.latency_samples)
-        self._echoed = Fifo(self.channels)
+        self._plain = Fifo(self.channels_out, self.inner.latency_samples)
+        self._input = Fifo(self.channels_out, self.latency_samples)
+        self._echoed = Fifo(self.channels_out)
         self._taken = self._given = 0
 
     def push(self, x: Samples) -> Samples:
@@ -219,18 +229,21 @@ class _RateKernel(Kernel):
         enhanced = self.inner.push(low)
         y = self._back.process(enhanced)
         if self._echo is not None:
-            self._input.push(x)
-            self._plain.push(low)
+            self._input.push(self._stood_for(x))
+            self._plain.push(self._stood_for(low))
             plain = self._plain.pop(enhanced.shape[1])
             self._echoed.push(self._echo.process(plain))
             n = y.shape[1]
             y = y + self._high_gain * (self._input.pop(n) - self._echoed.pop(n))
         return y
 
+    def _stood_for(self, x: Samples) -> Samples:
+        return x if self.outputs is None else x[list(self.outputs)]
+
     def finish(self) -> Samples:
         owed = self._taken + self.latency_samples - self._given
         silence = np.zeros((self.channels, 1024), np.float32)
-        parts = [np.zeros((self.channels, 0), np.float32)]
+        parts = [np.zeros((self.channels_out, 0), np.float32)]
         while owed > sum(p.shape[1] for p in parts):
             parts.append(self._forward(silence))
         return np.concatenate(parts, axis=1)[:, :owed]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from types import TracebackType
 from typing import BinaryIO, Final
@@ -123,6 +124,7 @@ def open_writer(
     dst: str | os.PathLike[str],
     like: MediaInfo | MediaReader,
     *,
+    channels: int | None = None,
     length: int | None = None,
     sample_format: str | None = None,
     bit_rate: int | None = None,
@@ -132,6 +134,7 @@ def open_writer(
 
     ``like`` is the description of the source, or its reader: with the reader, opened but not yet read from, a video is
     read once for both and a long one takes half the memory.
+    ``channels``: how many, if not those of the source (whose loudspeaker layout then means nothing).
     ``length``: samples per channel, if known; a WAV header in a pipe then states it. ``sample_format`` and ``bit_rate``
     override the source's. ``raw_format`` (``s16le``, ``f32le`` ...) writes samples without a header. If ``like.path``
     is a file, its tags and cover come along, and its picture if both are videos.
@@ -139,6 +142,8 @@ def open_writer(
     name = os.fspath(dst)
     reader = like if isinstance(like, MediaReader) else None
     like = like.info if isinstance(like, MediaReader) else like
+    if channels is not None and channels != like.channels:
+        like = replace(like, channels=channels, channel_layout=None)
     if sample_format is not None and sample_format not in SAMPLE_BYTES:
         raise ParameterError(f"sample format {sample_format!r} is unknown: use one of {', '.join(SAMPLE_BYTES)}")
     if raw_format is not None and raw_format not in RAW_FORMATS:
@@ -301,7 +306,8 @@ def _wav_sink(
     if source is not None and like.container == "wav":
         with suppress(UnmuffleError, OSError), open(source, "rb") as stream:
             header = read_header(stream, source)
-            before, mask = list(header.chunks), header.channel_mask
+            before = list(header.chunks)
+            mask = header.channel_mask if header.channels == like.channels else 0
             after = chunks_after(stream, header)
     else:
         tags = pack_tags(dict(like.tags))

@@ -71,6 +71,7 @@ class Session:
         self._latencies = np.zeros(_KEPT, np.float64)
         self.expired: Fault | None = None
         self.load = 0.0
+        self._frame_bytes_out = 4
         self.frames = self.late = self.lost = 0
         self.samples_in = self.samples_out = 0
         self.counted = (0, 0, 0.0)  # frames, late, seconds: what the metrics have seen already
@@ -168,12 +169,14 @@ class Session:
             raise
         self._lane = self._state.lanes.join()
         self._hello, self._stream = hello, stream
+        self._frame_bytes_out = stream.channels_out * protocol.FORMATS[hello.format][1]
         latency = stream.latency_samples if hello.block_size is None else stream.block_latency_samples
         self._state.metrics.streams_total.inc()
         await self._text({
             "type": "ready", "method": hello.method, "rate": hello.rate, "channels": hello.channels,
-            "format": hello.format, "block_size": hello.block_size, "latency_samples": latency,
-            "latency_ms": 1000.0 * latency / hello.rate, "strength": hello.strength_db, "bypass": hello.bypass,
+            "channels_out": stream.channels_out, "format": hello.format, "block_size": hello.block_size,
+            "latency_samples": latency, "latency_ms": 1000.0 * latency / hello.rate,
+            "strength": hello.strength_db, "bypass": hello.bypass,
             "load": round(self.load, 5), "max_message_bytes": config.max_message_bytes,
             "idle_timeout_s": config.idle_timeout_s,
         })  # fmt: skip
@@ -243,7 +246,7 @@ class Session:
         self.frames += 1
         self._sent_s += lasts
         self.samples_in += count
-        self.samples_out += (len(out) - protocol.HEADER.size) // hello.frame_bytes
+        self.samples_out += (len(out) - protocol.HEADER.size) // self._frame_bytes_out
         if took > max(lasts, LATE_S):
             self.late += 1
         self._state.metrics.latency.observe(took)
