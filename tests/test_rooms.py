@@ -17,7 +17,7 @@ CORE["noise"] = {"errors", "signal"}
 CORE["enhancers"] = {"errors", "signal", "noise"}
 CORE["engine"] = CORE["enhancers"] | {"enhancers", "io"}
 LIBRARY = set(CORE)
-SIDE = {"pictures", "degrade", "evaluate", "data", "train", "export"}
+SIDE = {"pictures", "degrade", "evaluate", "data", "train", "export", "quality"}
 RULES = {
     **CORE,
     **{room: LIBRARY | SIDE for room in SIDE},

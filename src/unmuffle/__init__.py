@@ -24,6 +24,7 @@ The map, in the direction in which imports go:
 ---------------  ------------------------------------------------------------------------------
 ``degrade``      damage on purpose, seeded and recorded
 ``evaluate``     metrics, and their tables over whole folders
+``quality``      watching streams and files: figures, drift, alerts, pass or fail, and a method to fall back to
 ``data``         recordings for training: manifests, packed pools, mixtures made on the fly
 ``train``        networks, losses and the training loop (extra ``train``)
 ``export``       trained weights to one ONNX graph with explicit state
