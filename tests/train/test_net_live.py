@@ -6,18 +6,30 @@ torch = pytest.importorskip("torch")
 
 from unmuffle.errors import ParameterError, UnknownMethodError, UnknownParameterError  # noqa: E402
 from unmuffle.train import nets  # noqa: E402
+from unmuffle.train.nets.bandwise import Bandwise, BandwiseConfig  # noqa: E402
 from unmuffle.train.nets.live import Live, LiveConfig  # noqa: E402
 
-SMALL = LiveConfig(hidden=16, low_bins=40, memory=6)
 
-
-def made(config: LiveConfig = SMALL) -> Live:
+def live() -> torch.nn.Module:
     """With a decoder that matters: fresh weights are almost a wire."""
     torch.manual_seed(3)
-    net = Live(config).eval()
+    net = Live(LiveConfig(hidden=16, low_bins=40, memory=6)).eval()
     with torch.no_grad():
         net.decode.weight.mul_(10)
     return net
+
+
+def bandwise(context: int = 12) -> torch.nn.Module:
+    torch.manual_seed(3)
+    net = Bandwise(BandwiseConfig(bands=8, width=12, blocks=2, context=context, memory=6)).eval()
+    with torch.no_grad():
+        net.taps.weight.mul_(5)
+    return net
+
+
+@pytest.fixture(params=[live, bandwise, lambda: bandwise(0)], ids=["live", "bandwise", "bandwise-no-context"])
+def net(request: pytest.FixtureRequest) -> torch.nn.Module:
+    return request.param()
 
 
 def frames(channels: int = 1, count: int = 20, seed: int = 0) -> torch.Tensor:
@@ -26,8 +38,8 @@ def frames(channels: int = 1, count: int = 20, seed: int = 0) -> torch.Tensor:
 
 
 @torch.no_grad()
-def test_streamed_equals_whole() -> None:
-    net, x = made(), frames()
+def test_streamed_equals_whole(net) -> None:
+    x = frames()
     whole = net(x, *net.initial())[0]
     for size in (1, 3, 7):
         state = net.initial()
@@ -40,8 +52,8 @@ def test_streamed_equals_whole() -> None:
 
 
 @torch.no_grad()
-def test_causal() -> None:
-    net, x = made(), frames()
+def test_causal(net) -> None:
+    x = frames()
     y = net(x, *net.initial())[0]
     x[:, :, 12:] = 9.0
     z = net(x, *net.initial())[0]
@@ -51,8 +63,8 @@ def test_causal() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("gain", [1e-3, 30.0])
-def test_the_level_passes_through(gain: float) -> None:
-    net, x = made(), frames()
+def test_the_level_passes_through(net, gain: float) -> None:
+    x = frames()
     y = net(x, *net.initial())[0]
     z = net(gain * x, *net.initial())[0] / gain
     # The floor of the meter, 0.01 against a mean magnitude of 0.13 at a gain of 1e-3, is what differs.
@@ -60,8 +72,8 @@ def test_the_level_passes_through(gain: float) -> None:
 
 
 @torch.no_grad()
-def test_channels_share_their_gains() -> None:
-    net, x = made(), frames()
+def test_channels_share_their_gains(net) -> None:
+    x = frames()
     mono = net(x, *net.initial(1, 1))[0]
     pair = net(torch.cat((x, -x), 1), *net.initial(1, 2))[0]
     # A channel and its negative: nothing cancels, both get what one alone gets.
@@ -71,8 +83,8 @@ def test_channels_share_their_gains() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_form_for_onnx_is_the_same_network(channels: int) -> None:
-    net, x = made(), frames(channels)
+def test_the_form_for_onnx_is_the_same_network(net, channels: int) -> None:
+    x = frames(channels)
     form = net.streaming()
     whole = net(x, *net.initial(1, channels))[0]
     state = form.initial(channels)
@@ -84,8 +96,7 @@ def test_the_form_for_onnx_is_the_same_network(channels: int) -> None:
 
 
 @torch.no_grad()
-def test_silence_stays_silent_and_finite() -> None:
-    net = made()
+def test_silence_stays_silent_and_finite(net) -> None:
     x = torch.zeros(1, 1, 30, 161, 2)
     y, *state = net(x, *net.initial())
     assert not y.any()
@@ -93,9 +104,10 @@ def test_silence_stays_silent_and_finite() -> None:
 
 
 @torch.no_grad()
-def test_fresh_weights_are_nearly_a_wire() -> None:
+@pytest.mark.parametrize("kind", [Live, Bandwise])
+def test_fresh_weights_are_nearly_a_wire(kind) -> None:
     torch.manual_seed(0)
-    net, x = Live(), frames()
+    net, x = kind(), frames()
     y = net(x, *net.initial())[0]
     assert torch.sum((y - x) ** 2) < 0.1 * torch.sum(x**2)
 
@@ -107,8 +119,7 @@ def test_size_of_the_default() -> None:
     assert expected * 4 < 3e6  # bytes: what a model may weigh on disk
 
 
-def test_gradient_reaches_every_weight() -> None:
-    net = made()
+def test_gradient_reaches_every_weight(net) -> None:
     net(frames(), *net.initial())[0].square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
 

@@ -1,0 +1,301 @@
+r"""``bandwise``: one small recurrent network that every band shares, and dense layers that mix the bands.
+
+What makes speech speech is much the same in all bands: onsets, pitch pulses, decays. A network whose
+recurrence is shared by all bands learns it from every band at once, and so from far less speech than
+a dense one of the same strength (GTCRN, FastEnhancer); what the bands must tell each other goes
+through dense layers over frequency, which cost a fraction of attention. The design:
+
+* **Invariant features.** Per bin the compressed magnitude :math:`|X_t|^{0.3}`, the phase advance
+  :math:`X_t X_{t-1}^*` in time and the phase step :math:`X_k X_{k-1}^*` along frequency (both
+  compressed alike): where in its bin a tone lies, and where in the frame a pulse. The absolute phase
+  says nothing and is not shown. All are divided by the mean compressed magnitude over the last
+  second: scaling the input scales the output.
+* **Quadratic in the input**, so all channels share one set of features (means over the channels:
+  nothing cancels) and one set of filters.
+* **Patches**: a strided convolution over frequency turns 160 bins into 40 patches, a learned dense
+  layer turns those into fewer, wider bands.
+* **Blocks**: an LSTM in time, shared by the bands; a dense layer over the bands for each feature; a
+  dense layer over the features.
+* **Context**: after the first block, one small dense recurrence sees all bands at once and tells each
+  of them what it found: who speaks, what the noise is.
+* **Output**: for each bin a complex filter of two taps in time,
+  :math:`Y_t = a_t X_t + b_t X_{t-1}` (deep filtering, Mack & Habets 2020).
+
+Shapes: ``(batch, channels, frames, bins, 2)`` in and out; ``bins`` = 161, 50 Hz apart (8 kHz).
+State: see :meth:`Bandwise.initial`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import ParameterError
+from ...signal.stft import StftSpec
+from .parts import erb_bands
+
+BINS = 161
+PATCH = 4
+PATCHES = (BINS - 1) // PATCH
+_POWER = 0.15  # of |X|^2
+_EPS = 1e-12
+_FLOOR = 0.01  # smallest mean magnitude that is taken for a signal: that of noise at -170 dBFS
+_FEATURES = 5
+_TAPS = 4
+
+
+@dataclass(frozen=True)
+class BandwiseConfig:
+    """Sizes of :class:`Bandwise`.
+
+    Attributes:
+        bands: that share the recurrence.
+        width: features of a band, and units of each LSTM.
+        blocks: of recurrence and mixing.
+        context: units of the recurrence that sees all bands; 0 for none.
+        memory: frames over which the level is averaged.
+    """
+
+    bands: int = 24
+    width: int = 48
+    blocks: int = 2
+    context: int = 96
+    memory: int = 100
+
+    def __post_init__(self) -> None:
+        if not (4 <= self.bands <= PATCHES and self.width >= 4 and self.blocks >= 1 and self.memory >= 2 and self.context >= 0):
+            raise ParameterError(
+                f"{self} makes no network; bands 4..{PATCHES}, width 4 or more, blocks 1 or more, memory 2 or more"
+            )
+
+
+class Block(nn.Module):
+    """Recurrence in time, then a mix over bands and over features; each adds to what it was given."""
+
+    def __init__(self, bands: int, width: int) -> None:
+        super().__init__()
+        self.time = nn.LSTM(width, width)
+        self.across = nn.Parameter(torch.randn(width, bands, bands) / math.sqrt(bands))
+        self.shift = nn.Parameter(torch.zeros(bands, width))
+        self.blend = nn.Linear(width, width)
+        with torch.no_grad():
+            self.blend.weight.mul_(0.3)
+
+    def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """``x`` (frames, rows, bands, width); state (1, rows * bands, width) each."""
+        t, rows, bands, width = x.shape
+        y, state = self.time(x.reshape(t, rows * bands, width), state)
+        x = x + y.reshape(t, rows, bands, width)
+        # One dense layer over the bands for each feature: (width, frames * rows, bands) x (width, bands, bands).
+        z = torch.bmm(x.reshape(t * rows, bands, width).permute(2, 0, 1), self.across.to(x.dtype))
+        z = z.permute(1, 2, 0) + self.shift
+        z = self.blend(torch.relu(z)).reshape(t, rows, bands, width)
+        return x + z, state
+
+
+class Context(nn.Module):
+    """A dense recurrence over a few features of every band; adds what it found to all of them."""
+
+    def __init__(self, bands: int, width: int, units: int) -> None:
+        super().__init__()
+        self.few = 4
+        self.take = nn.Linear(width, self.few)
+        self.time = nn.LSTM(bands * self.few, units)
+        self.give = nn.Linear(units, bands * self.few)
+        self.widen = nn.Linear(self.few, width)
+
+    def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """``x`` (frames, rows, bands, width); state (1, rows, units) each."""
+        t, rows, bands, _ = x.shape
+        y, state = self.time(self.take(x).reshape(t, rows, bands * self.few), state)
+        return x + self.widen(torch.relu(self.give(y)).reshape(t, rows, bands, self.few)), state
+
+
+class Bandwise(nn.Module):
+    """The network; see the module's text."""
+
+    domain = "spectrum"
+    spec = StftSpec()
+    sample_rate = 16_000
+    frame = latency = 0  # of waveforms only
+    causal = True
+    linked = True
+
+    def __init__(self, config: BandwiseConfig | None = None) -> None:
+        super().__init__()
+        self.config = c = config or BandwiseConfig()
+        self.patch = nn.Conv1d(_FEATURES, c.width, 2 * PATCH, PATCH, PATCH // 2)
+        erb = erb_bands(PATCHES, 8000.0, c.bands)  # each row adds up to one
+        self.gather = nn.Linear(PATCHES, c.bands)
+        self.spread = nn.Linear(c.bands, PATCHES)
+        self.place = nn.Parameter(0.3 * torch.randn(c.bands, c.width))
+        self.blocks = nn.ModuleList(Block(c.bands, c.width) for _ in range(c.blocks))
+        self.context = Context(c.bands, c.width, c.context) if c.context else None
+        self.taps = nn.Conv1d(c.width, PATCH * _TAPS, 3, 1, 1)
+        with torch.no_grad():
+            self.gather.weight.copy_((erb / erb.sum(0, keepdim=True)).T)
+            self.spread.weight.copy_(erb)
+            # Begin as a wire: unit gain on the present frame, nothing from the past one.
+            self.taps.weight.mul_(0.2)
+            self.taps.bias.zero_()
+            self.taps.bias[:PATCH] = 1.0
+
+    def state_names(self) -> list[str]:
+        """Names of the state tensors, in order."""
+        names = ["level", "past"]
+        for i in range(self.config.blocks):
+            names += [f"h{i}", f"c{i}"]
+        return names + (["h_all", "c_all"] if self.config.context else [])
+
+    def initial(self, batch: int = 1, channels: int = 1) -> list[Tensor]:
+        """State before the first frame.
+
+        ``level`` (batch, 2, memory - 1): mean magnitudes of past frames, and 1 where there was one;
+        ``past`` (batch, channels, 1, bins, 2): the frame before; ``h*``, ``c*`` (1, batch * bands, width);
+        ``h_all``, ``c_all`` (1, batch, context).
+        """
+        c = self.config
+        state = [torch.zeros(batch, 2, c.memory - 1), torch.zeros(batch, channels, 1, BINS, 2)]
+        state += [torch.zeros(1, batch * c.bands, c.width) for _ in range(2 * c.blocks)]
+        return state + [torch.zeros(1, batch, c.context) for _ in range(2 if c.context else 0)]
+
+    def forward(self, spectrum: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Filtered spectrum and the new state."""
+        c = self.config
+        level, past = state[0], state[1]
+        batch, _, frames = spectrum.shape[:3]
+        before = torch.cat((past, spectrum), 2)
+        past = before[:, :, -1:]
+        before = before[:, :, :-1]
+        re, im = spectrum[..., 0].contiguous(), spectrum[..., 1].contiguous()
+        pre, pim = before[..., 0].contiguous(), before[..., 1].contiguous()
+        features, level = self.features(re, im, pre, pim, level)
+        # Patches: rows of one frame each, time first for the recurrences.
+        rows = features.permute(2, 0, 1, 3).reshape(frames * batch, _FEATURES, BINS - 1)
+        patches = torch.relu(self.patch(rows))
+        x = (self.gather(patches).transpose(1, 2) + self.place).reshape(frames, batch, c.bands, c.width)
+        carried = []
+        for i, block in enumerate(self.blocks):
+            x, (h, cell) = block(x, (state[2 + 2 * i].to(x.dtype), state[3 + 2 * i].to(x.dtype)))
+            carried += [h, cell]
+            if i == 0 and self.context is not None:
+                x, seen = self.context(x, (state[-2].to(x.dtype), state[-1].to(x.dtype)))
+        if self.context is not None:
+            carried += list(seen)
+        wide = self.spread(x.reshape(frames * batch, c.bands, c.width).transpose(1, 2))
+        taps = self.taps(torch.relu(wide + patches))
+        taps = taps.reshape(frames, batch, _TAPS, PATCH, PATCHES).permute(2, 1, 0, 4, 3)
+        taps = taps.reshape(_TAPS, batch, 1, frames, BINS - 1).to(spectrum.dtype)
+        # The last bin, half a bin wide, goes with the one below.
+        a, b, p, q = torch.cat((taps, taps[..., -1:]), -1).unbind(0)
+        out_re = a * re - b * im + p * pre - q * pim
+        out_im = a * im + b * re + p * pim + q * pre
+        return (torch.stack((out_re, out_im), -1), level, past, *carried)
+
+    def features(self, re: Tensor, im: Tensor, pre: Tensor, pim: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        """``(batch, 5, frames, 160)``: means over the channels of products of two bins, compressed."""
+        size = ((re.square() + im.square()).mean(1) + _EPS).pow(_POWER)
+        tre, tim = (re * pre + im * pim).mean(1), (im * pre - re * pim).mean(1)
+        fre = (re[..., 1:] * re[..., :-1] + im[..., 1:] * im[..., :-1]).mean(1)
+        fim = (im[..., 1:] * re[..., :-1] - re[..., 1:] * im[..., :-1]).mean(1)
+        small = size[..., 1:]
+        time_re, time_im = tre[..., 1:], tim[..., 1:]
+        shrink = (time_re.square() + time_im.square() + _EPS * _EPS).pow((_POWER - 1.0) / 2.0)
+        slide = (fre.square() + fim.square() + _EPS * _EPS).pow((_POWER - 1.0) / 2.0)
+        mean = size[..., 2:81].mean(-1)
+        seen = torch.cat((level, torch.stack((mean, torch.ones_like(mean)), 1)), 2)
+        pooled = nn.functional.avg_pool1d(seen, self.config.memory, stride=1)
+        scale = (pooled[:, 1] / (pooled[:, 0] + _FLOOR * pooled[:, 1])).unsqueeze(1).unsqueeze(-1)
+        stack = torch.stack((small, time_re * shrink, time_im * shrink, fre * slide, fim * slide), 1)
+        return stack * scale, seen[:, :, seen.shape[2] - self.config.memory + 1 :]
+
+    def streaming(self) -> nn.Module:
+        """The same network on the weights of this one, in as few operators as it can be written."""
+        return BandwiseStream(self)
+
+
+class BandwiseStream(nn.Module):
+    """:class:`Bandwise` for one stream, arranged for ONNX Runtime.
+
+    With one frame at a time a small operator costs as much as a large one. Here real and imaginary
+    parts are rows of one tensor, so that the complex products of all bins are one multiplication and
+    one sum, and no shape depends on anything but the number of frames.
+
+    ``forward(spectrum, *state)``: ``spectrum`` is ``(channels, frames, 2, bins)``, and so is the
+    first result. The state is that of :meth:`Bandwise.initial` with two tensors in another shape:
+    ``level`` (1, 1, memory - 1, 2) and ``past`` (channels, 1, 4, bins).
+    """
+
+    rotation: Tensor
+    meter: Tensor
+    offset: Tensor
+    start: Tensor
+
+    def __init__(self, net: Bandwise) -> None:
+        super().__init__()
+        self.net = net
+        # Rows re, im, -im, re: S and jS.
+        self.register_buffer("rotation", torch.tensor([1.0, 1.0, -1.0, 1.0]).reshape(4, 1), persistent=False)
+        meter = torch.zeros(BINS, 2)
+        meter[2:81, 0] = 1.0 / 79.0
+        self.register_buffer("meter", meter, persistent=False)
+        # Means over two rows, below, are halves of |X|^2: all features, their mean and its floor
+        # shrink alike, and the quotient is that of Bandwise.
+        self.register_buffer("offset", torch.tensor([_FLOOR * 0.5**_POWER, 1.0]), persistent=False)
+        with torch.no_grad():
+            start = net.gather.bias[:, None] + net.place
+        self.register_buffer("start", start.clone(), persistent=False)
+
+    def state_names(self) -> list[str]:
+        """Names of the state tensors, in order."""
+        return self.net.state_names()
+
+    def initial(self, channels: int = 1) -> list[Tensor]:
+        """State before the first frame."""
+        rest = self.net.initial(1, channels)[2:]
+        return [torch.zeros(1, 1, self.net.config.memory - 1, 2), torch.zeros(channels, 1, 4, BINS), *rest]
+
+    def forward(self, spectrum: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Filtered spectrum and the new state."""
+        net, c = self.net, self.net.config
+        channels = spectrum.shape[0]
+        rows = spectrum[:, :, [0, 1, 1, 0]] * self.rotation
+        seen = torch.cat((state[1], rows), 1)
+        before, past = seen[:, :-1], seen[:, -1:]
+        both = torch.cat((rows, before), 2)
+        size = ((spectrum * spectrum).mean((0, 2)) + 0.5 * _EPS).pow(_POWER)
+        # Rows of the frame before, and of the bin below: products with both at once.
+        other = torch.cat((before[..., 1:], rows[..., :-1]), 2).reshape(channels, -1, 4, 2, BINS - 1)
+        steps = (spectrum[..., 1:].unsqueeze(2) * other).mean((0, 3)).reshape(-1, 2, 2, BINS - 1)
+        norm = (steps * steps).sum(2, keepdim=True) + 0.25 * _EPS * _EPS
+        steps = (steps * norm.pow((_POWER - 1.0) / 2.0)).reshape(-1, 4, BINS - 1)
+        level = torch.addmm(self.offset, size, self.meter).reshape(1, 1, -1, 2)
+        level = torch.cat((state[0], level), 2)
+        pooled = nn.functional.avg_pool2d(level, (c.memory, 1), stride=1).reshape(-1, 1, 2)
+        mean, known = pooled.split([1, 1], -1)
+        features = torch.cat((size[:, 1:].unsqueeze(1), steps), 1) * (known / mean)
+        patches = torch.relu(net.patch(features))
+        x = torch.matmul(net.gather.weight, patches.transpose(1, 2)) + self.start
+        carried = []
+        for i, block in enumerate(net.blocks):
+            assert isinstance(block, Block)  # ModuleList knows only Module
+            y, (h, cell) = block.time(x, (state[2 + 2 * i], state[3 + 2 * i]))
+            carried += [h, cell]
+            x = x + y
+            z = torch.matmul(x.permute(2, 0, 1), block.across).permute(1, 2, 0) + block.shift
+            x = x + block.blend(torch.relu(z))
+            if i == 0 and net.context is not None:
+                few = net.context.take(x).reshape(-1, 1, c.bands * net.context.few)
+                y, memory = net.context.time(few, (state[-2], state[-1]))
+                x = x + net.context.widen(torch.relu(net.context.give(y)).reshape(-1, c.bands, net.context.few))
+        if net.context is not None:
+            carried += list(memory)
+        wide = net.spread(x.transpose(1, 2))
+        taps = net.taps(torch.relu(wide + patches)).reshape(-1, _TAPS, PATCH, PATCHES)
+        taps = taps.transpose(2, 3).reshape(-1, _TAPS, 1, BINS - 1)
+        taps = torch.cat((taps, taps[..., -1:]), -1)
+        out = (taps * both.reshape(channels, -1, _TAPS, 2, BINS)).sum(2)
+        return (out, level[:, :, 1 - c.memory :], past, *carried)
