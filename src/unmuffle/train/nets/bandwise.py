@@ -66,9 +66,15 @@ class BandwiseConfig:
     memory: int = 100
 
     def __post_init__(self) -> None:
-        if not (4 <= self.bands <= PATCHES and self.width >= 4 and self.blocks >= 1 and self.memory >= 2 and self.context >= 0):
+        if not (
+            4 <= self.bands <= PATCHES
+            and self.width >= 4
+            and self.blocks >= 1
+            and self.memory >= 2
+            and self.context >= 0
+        ):
             raise ParameterError(
-                f"{self} makes no network; bands 4..{PATCHES}, width 4 or more, blocks 1 or more, memory 2 or more"
+                f"{self} makes no network; bands 4..{PATCHES}, width 4, blocks 1, context 0, memory 2 or more"
             )
 
 
