@@ -330,7 +330,7 @@ def test_a_worker_that_is_killed_fails_its_job_and_nothing_else(client, server, 
 
 
 def test_results_are_forgotten_after_their_time(tmp_path, files):
-    with running(tmp_path, job_ttl_s=1.0, queue=1, max_jobs=2) as server, httpx.Client(base_url=server.url) as client:
+    with running(tmp_path, job_ttl_s=1.0, queue=1, max_jobs=2) as server, httpx.Client(base_url=server.url, timeout=30) as client:
         job = client.post("/jobs", content=(files / "talk.flac").read_bytes()).json()
         wait(client, job)
         assert until(lambda: client.get(f"/jobs/{job['id']}").status_code == 404)
@@ -387,7 +387,7 @@ def test_pages_of_foreign_origins(tmp_path, server, client):
     reply = client.get("/methods", headers=foreign)  # loopback: off by default, but nothing says it may be read
     assert reply.status_code == 200
     assert "access-control-allow-origin" not in reply.headers
-    with running(tmp_path, origins=["https://ours.example"]) as strict, httpx.Client(base_url=strict.url) as other:
+    with running(tmp_path, origins=["https://ours.example"]) as strict, httpx.Client(base_url=strict.url, timeout=30) as other:
         assert other.get("/methods", headers=foreign).json()["kind"] == "ForeignOrigin"
         assert other.get("/methods").status_code == 200
         assert other.get("/methods", headers={"Origin": strict.url}).status_code == 200  # its own page

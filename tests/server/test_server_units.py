@@ -292,7 +292,7 @@ def test_a_full_disk_is_said(tmp_path, monkeypatch):
 
     config = ServerConfig()
     with pytest.raises(Fault) as caught:
-        asyncio.run(uploads.receive_upload(uploads.Body(receive, config, {}), {}, tmp_path, config))
+        asyncio.run(uploads.receive_upload(uploads.Body(receive, config), {}, tmp_path, config))
     assert (caught.value.status, caught.value.kind) == (503, "StorageFull")
 
 

@@ -175,18 +175,14 @@ class State:
             Disconnected: it has gone.
         """
         headers = dict(request.headers.raw)
-        body = Body(request.receive, self.config, headers)
-        try:
-            query = list(request.query_params.multi_items())
-            if query:  # a mistake in the address is answered before the body is read
-                await asyncio.to_thread(Asked.parse, query)
-            upload = await receive_upload(body, headers, folder, self.config)
-            self.metrics.uploaded.inc(upload.bytes)
-            pairs = query + upload.fields
-            asked = await asyncio.to_thread(Asked.parse, pairs)
-        except (Fault, UnmuffleError):
-            await body.linger()
-            raise
+        body = Body(request.receive, self.config)
+        query = list(request.query_params.multi_items())
+        if query:  # a mistake in the address is answered before the body is read
+            await asyncio.to_thread(Asked.parse, query)
+        upload = await receive_upload(body, headers, folder, self.config)
+        self.metrics.uploaded.inc(upload.bytes)
+        pairs = query + upload.fields
+        asked = await asyncio.to_thread(Asked.parse, pairs)
         given = dict(pairs).get("filename")
         if given:
             upload.filename = given
@@ -328,9 +324,8 @@ def _files(app: FastAPI, state: State) -> None:
     )  # fmt: skip
     async def enhance(request: Request) -> Response:
         if state.draining:
-            await Body(request.receive, state.config, dict(request.headers.raw)).linger()
             raise state.shutting_down()
-        place, folder = await _place(state, request)
+        place, folder = await _place(state)
         keep = False
         try:
             upload, asked = await state.receive(request, folder)
@@ -355,12 +350,8 @@ def _files(app: FastAPI, state: State) -> None:
                 state.spool.remove(folder)
 
 
-async def _place(state: State, request: Request) -> tuple[Place, Path]:
-    try:
-        place = state.crew.enter()
-    except Fault:
-        await Body(request.receive, state.config, dict(request.headers.raw)).linger()
-        raise
+async def _place(state: State) -> tuple[Place, Path]:
+    place = state.crew.enter()
     try:
         return place, await asyncio.to_thread(state.spool.folder)
     except BaseException:
@@ -379,14 +370,10 @@ def _jobs(app: FastAPI, state: State) -> None:
         responses=fault_responses(400, 401, 408, 413, 422, 429, 503),
     )  # fmt: skip
     async def submit(request: Request) -> JSONResponse:
-        try:
-            if state.draining:
-                raise state.shutting_down()
-            state.jobs.check_room()
-        except Fault:
-            await Body(request.receive, state.config, dict(request.headers.raw)).linger()
-            raise
-        place, folder = await _place(state, request)
+        if state.draining:
+            raise state.shutting_down()
+        state.jobs.check_room()
+        place, folder = await _place(state)
         try:
             upload, asked = await state.receive(request, folder)
             state.jobs.check_room()  # others may have come meanwhile

@@ -1,8 +1,10 @@
 """The process: a listening socket, time-outs below the application, and an orderly end.
 
-uvicorn waits for ever for the rest of a header, and closes WebSockets at once when it is asked to stop. Both are put
-right here: a header has to be whole within ``header_timeout_s`` and 64 KiB, a connection that is to be closed is cut
-when its client does not take what is left, and SIGTERM or Ctrl-C first lets streams and requests finish.
+uvicorn waits for ever for the rest of a header, closes a socket on a client that is still sending, and closes
+WebSockets at once when it is asked to stop. All three are put right here: a header has to be whole within
+``header_timeout_s`` and 64 KiB; a connection that is to be closed is closed so that an early answer arrives
+(:mod:`.linger`), and cut when its client does not take what is left; SIGTERM or Ctrl-C first lets streams and requests
+finish.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -24,6 +27,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from ..errors import ParameterError
 from .app import State, create_app
 from .config import ServerConfig
+from .linger import Lingering
 
 _log = logging.getLogger("unmuffle.server")
 
@@ -41,15 +45,22 @@ def protocols(config: ServerConfig) -> tuple[type[HttpToolsProtocol], type[WebSo
     """The protocol classes, with this server's limits."""
 
     class Http(HttpToolsProtocol):
-        """HTTP/1.1, with limits on the header."""
+        """HTTP/1.1, with limits on the header, and a close that lets an early answer arrive."""
 
         _head = True
         _head_bytes = 0
+        _broken = False
         _timer: asyncio.TimerHandle | None = None
+        _close: Lingering
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
+            self._close = Lingering(transport, self._unread)
+            super().connection_made(self._close)  # type: ignore[arg-type]
             self._arm()
+
+        def _unread(self) -> bool:
+            """Has the client begun a request that is not whole yet?"""
+            return self._broken or not self._head or self._head_bytes > 0
 
         def _arm(self) -> None:
             if self._timer is None:
@@ -70,6 +81,7 @@ def protocols(config: ServerConfig) -> tuple[type[HttpToolsProtocol], type[WebSo
             self._refuse(408, "HeaderTimeout", f"the header was not whole after {config.header_timeout_s:g} s")
 
         def _refuse(self, status: int, kind: str, text: str) -> None:
+            self._broken = True  # where this request ends is not known
             body = json.dumps({"error": text, "kind": kind}).encode()
             head = f"HTTP/1.1 {status} {kind}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
             self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
@@ -79,12 +91,30 @@ def protocols(config: ServerConfig) -> tuple[type[HttpToolsProtocol], type[WebSo
             self._refuse(400, "BadRequest", msg)
 
         def data_received(self, data: bytes) -> None:
+            if self._close.waiting:
+                if not self._broken:
+                    self._follow(data)
+                self._close.dropped(len(data))
+                return
             if self._head:
                 self._arm()
                 self._head_bytes += len(data)
             super().data_received(data)
             if self._head and self._head_bytes > MAX_HEADER and not self.transport.is_closing():
                 self._refuse(431, "HeaderTooLarge", f"a header of more than {MAX_HEADER} bytes")
+
+        def _follow(self, data: bytes) -> None:
+            """Only to see where the request ends."""
+            try:
+                self.parser.feed_data(data)
+            except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+                self._broken = True
+
+        def handle_websocket_upgrade(self) -> None:
+            if self.transport.is_closing():
+                return
+            self.transport = self._close.bare  # the other protocol has an order of its own for its end
+            super().handle_websocket_upgrade()
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
@@ -93,7 +123,8 @@ def protocols(config: ServerConfig) -> tuple[type[HttpToolsProtocol], type[WebSo
         def on_headers_complete(self) -> None:
             self._head, self._head_bytes = False, 0
             self._disarm()
-            super().on_headers_complete()
+            if not self.transport.is_closing():  # else the answer to a request after it could not be sent
+                super().on_headers_complete()
 
         def on_message_complete(self) -> None:
             super().on_message_complete()

@@ -26,7 +26,6 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _WRITE = 1 << 20  # bytes gathered before a thread writes them
 _FIELD = 64 << 10  # bytes of all form fields together
 _PARTS = 64
-_LINGER_BYTES, _LINGER_S = 32 << 20, 3.0
 
 
 class Disconnected(Exception):
@@ -46,12 +45,10 @@ class Upload:
 class Body:
     """The pieces of a request's body, with time-outs."""
 
-    def __init__(self, receive: Receive, config: ServerConfig, headers: dict[bytes, bytes]) -> None:
+    def __init__(self, receive: Receive, config: ServerConfig) -> None:
         self._receive = receive
         self._config = config
-        self._headers = headers
         self._complete = False
-        self._begun = False
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """All pieces.
@@ -63,7 +60,6 @@ class Body:
         config = self._config
         started, total = time.monotonic(), 0
         while not self._complete:
-            self._begun = True
             try:
                 message = await asyncio.wait_for(self._receive(), config.body_timeout_s)
             except asyncio.TimeoutError:
@@ -79,19 +75,6 @@ class Body:
                 raise Fault(408, "BodyTimeout", f"slower than {config.min_upload_bytes_s:g} bytes/s; send faster")
             if piece:
                 yield piece
-
-    async def linger(self) -> None:
-        """Read on for a moment after a refusal: a client that is still sending would not see the answer otherwise."""
-        if self._complete or (not self._begun and b"expect" in self._headers):
-            return
-        left, end = _LINGER_BYTES, time.monotonic() + _LINGER_S
-        while left > 0 and not self._complete:
-            try:
-                message = await asyncio.wait_for(self._receive(), max(0.01, end - time.monotonic()))
-            except asyncio.TimeoutError:
-                return
-            left -= len(message.get("body", b"")) + 1
-            self._complete = message["type"] == "http.disconnect" or not message.get("more_body", False)
 
 
 class _Sink:
