@@ -14,6 +14,8 @@ For test sets, for training, and for finding out what an enhancer does::
 ``snr``          the one definition of SNR: over active speech (ITU-T P.56)
 ``noise``        `Noise` (recorded or coloured), `Babble`, `mix_at_snr`
 ``rooms``        `SimulatedRoom`, `MeasuredRoom`: aligned, dry or early target
+``array_rooms``  `simulate`: microphone arrays in rooms, with the truth; ``diffuse`` makes their noise
+``array_set``    `make_array_set`: a folder of such recordings
 ``clipping``     `Clip`: hard or soft, at an input SDR
 ``codecs``       `Codec`: Opus, MP3, AAC, AMR-NB, G.722, G.711; delay taken out
 ``packets``      `PacketLoss`: Gilbert-Elliott bursts
@@ -28,6 +30,8 @@ For test sets, for training, and for finding out what an enhancer does::
 
 from __future__ import annotations
 
+from .array_rooms import ArrayRecording, Place, RoomScene, random_scene, simulate
+from .array_set import make_array_set
 from .base import Damage, Damaged, Pipeline
 from .clipping import Clip
 from .codecs import Codec, available_codecs
@@ -44,6 +48,7 @@ from .spec import Spec
 
 __all__ = [
     "DAMAGES",
+    "ArrayRecording",
     "Babble",
     "BandLimit",
     "Clicks",
@@ -60,14 +65,19 @@ __all__ = [
     "PacketLoss",
     "Pair",
     "Pipeline",
+    "Place",
+    "RoomScene",
     "SimulatedRoom",
     "Spec",
     "Wind",
     "active_snr_db",
     "available_codecs",
     "from_record",
+    "make_array_set",
     "make_set",
     "mix_at_snr",
+    "random_scene",
     "replay",
     "replay_file",
+    "simulate",
 ]

@@ -35,7 +35,7 @@ from .sources import load_first_channel
 TARGETS = ("dry", "early")
 EARLY_MS = 50.0
 _DIRECT_MS = 2.5
-_SPEED_OF_SOUND_M_PER_S = 343.0
+SPEED_OF_SOUND_M_PER_S = 343.0
 _T60_TOLERANCE = 0.05
 _WALL_M = 0.5  # least distance of talker and microphone from every wall
 
@@ -137,20 +137,7 @@ def simulate_response(
     size = scale * rng.uniform([4.0, 3.2, 2.4], [7.0, 5.5, 3.0])
     microphone = rng.uniform(_WALL_M, size - _WALL_M)
     talker, distance, delay = _place_talker(microphone, size, distance_m, sample_rate, rng)
-    absorption = float(np.clip(1.0 - np.exp(-_eyring_exponent(size, t60_s)), 0.02, 0.98))
-    best = (np.inf, absorption, np.ones(1), 0)
-    for _ in range(8):
-        response, offset = _shoebox(size, talker, microphone, absorption, t60_s, sample_rate)
-        measured = schroeder_t60_s(response, sample_rate)
-        error = abs(measured / t60_s - 1.0) if np.isfinite(measured) else np.inf
-        if error <= best[0]:
-            best = (error, absorption, response, offset)
-        if error <= _T60_TOLERANCE or not np.isfinite(measured):
-            break
-        # Decay rate goes with -ln(1 - a): correct it by the ratio that was missed.
-        exponent = -np.log1p(-absorption) * measured / t60_s
-        absorption = float(np.clip(1.0 - np.exp(-exponent), 0.005, 0.99))
-    _, absorption, response, offset = best
+    absorption, response, offset = fit_absorption(size, talker, microphone, t60_s, sample_rate)
     drawn: Record = {
         "size_m": list(size),
         "talker_m": list(talker),
@@ -162,11 +149,36 @@ def simulate_response(
     return response, delay + offset, drawn
 
 
+def fit_absorption(
+    size: _Response, talker: _Response, microphone: _Response, t60_s: float, sample_rate: int
+) -> tuple[float, _Response, int]:
+    """Absorption of the walls with which the response measures the wanted T60, and that response.
+
+    Returns:
+        Absorption of energy, 0..1; the response; the samples its interpolation filter adds in front.
+    """
+    absorption = float(np.clip(1.0 - np.exp(-_eyring_exponent(size, t60_s)), 0.02, 0.98))
+    best = (np.inf, absorption, np.ones(1), 0)
+    for _ in range(8):
+        responses, offset = shoebox(size, talker[None], microphone[None], absorption, t60_s, sample_rate)
+        response = responses[0][0]
+        measured = schroeder_t60_s(response, sample_rate)
+        error = abs(measured / t60_s - 1.0) if np.isfinite(measured) else np.inf
+        if error <= best[0]:
+            best = (error, absorption, response, offset)
+        if error <= _T60_TOLERANCE or not np.isfinite(measured):
+            break
+        # Decay rate goes with -ln(1 - a): correct it by the ratio that was missed.
+        exponent = -np.log1p(-absorption) * measured / t60_s
+        absorption = float(np.clip(1.0 - np.exp(-exponent), 0.005, 0.99))
+    return best[1], best[2], best[3]
+
+
 def _place_talker(
     microphone: _Response, size: _Response, distance_m: float, sample_rate: int, rng: np.random.Generator
 ) -> tuple[_Response, float, int]:
     """A point about ``distance_m`` away inside the room, a whole number of samples of path off."""
-    step = _SPEED_OF_SOUND_M_PER_S / sample_rate
+    step = SPEED_OF_SOUND_M_PER_S / sample_rate
     wanted = distance_m
     for attempt in range(200):
         direction = rng.standard_normal(3) * [1.0, 1.0, 0.2]  # heads are at similar heights
@@ -186,34 +198,50 @@ def _eyring_exponent(size: _Response, t60_s: float) -> float:
     """-ln(1 - absorption) by Eyring's formula, ``T60 = 24 ln 10 / c * V / (S * exponent)``."""
     volume = float(np.prod(size))
     surface = 2.0 * float(size[0] * size[1] + size[0] * size[2] + size[1] * size[2])
-    return 24.0 * np.log(10.0) / _SPEED_OF_SOUND_M_PER_S * volume / (surface * t60_s)
+    return 24.0 * np.log(10.0) / SPEED_OF_SOUND_M_PER_S * volume / (surface * t60_s)
 
 
-def _shoebox(
+def shoebox(
     size: _Response,
-    talker: _Response,
-    microphone: _Response,
+    talkers: _Response,
+    microphones: _Response,
     absorption: float,
     t60_s: float,
     sample_rate: int,
-) -> tuple[_Response, int]:
-    """Response by image sources, and the samples its interpolation filter adds in front."""
+    speed_m_per_s: float = SPEED_OF_SOUND_M_PER_S,
+) -> tuple[list[list[_Response]], int]:
+    """Responses ``[talker][microphone]`` by image sources.
+
+    Args:
+        size: of the box, ``(3,)`` in metres.
+        talkers, microphones: ``(n, 3)`` in metres from a lower corner.
+        absorption: of energy at the walls, 0..1.
+        t60_s: how far out images are needed; 0 means none at all (free field).
+        sample_rate: in Hz.
+        speed_m_per_s: of sound.
+
+    Returns:
+        The responses, and the samples their interpolation filter adds in front.
+    """
     try:
         import pyroomacoustics
     except ImportError as error:  # pragma: no cover - the extra is there in the tests
         raise MissingExtraError("simulated rooms", "rooms") from error
     # Images out to the path that sound travels until it has decayed by 40 dB: T20 needs 25.
-    reach = _SPEED_OF_SOUND_M_PER_S * t60_s * 40.0 / 60.0
-    order = int(np.clip(np.ceil(reach / float(np.min(size))), 3, 60))
+    reach = speed_m_per_s * t60_s * 40.0 / 60.0
+    order = int(np.clip(np.ceil(reach / float(np.min(size))), 3, 60)) if t60_s > 0.0 else 0
     room = pyroomacoustics.ShoeBox(
         size, fs=sample_rate, materials=pyroomacoustics.Material(absorption), max_order=order
     )
-    room.set_sound_speed(_SPEED_OF_SOUND_M_PER_S)
-    room.add_source(talker)
-    room.add_microphone(microphone)
+    room.set_sound_speed(speed_m_per_s)
+    for talker in talkers:
+        room.add_source(talker)
+    room.add_microphone_array(microphones.T)
     room.compute_rir()
-    response = np.asarray(room.rir[0][0], dtype=np.float64)
-    return response, int(pyroomacoustics.constants.get("frac_delay_length")) // 2
+    responses = [
+        [np.asarray(room.rir[m][s], dtype=np.float64) for m in range(len(microphones))] for s in range(len(talkers))
+    ]
+    return responses, int(pyroomacoustics.constants.get("frac_delay_length")) // 2
 
 
 def _reverberate(scene: Scene, response: _Response, direct: int, target: str) -> Scene:

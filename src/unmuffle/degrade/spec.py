@@ -218,16 +218,25 @@ def _parse_value(name: str, text: str, key: _Key) -> Range | Words:
                     f"{name} must be words of letters, digits, '_', '.' and '-', got {text!r}"
                 )
         return Words(words)
-    match = _RANGE.fullmatch(text)
+    return parse_range(text, name, key.low, key.high, whole=key.whole)
+
+
+def parse_range(text: str, name: str, lowest: float, highest: float, *, whole: bool = False) -> Range:
+    """A number, or a range such as ``0.2..0.6``, within bounds.
+
+    Raises:
+        ParameterError: none of these; the message names what ``name`` may be.
+    """
+    match = _RANGE.fullmatch(text.strip())
     if not match:
         raise ParameterError(f"{name} must be a number or a range such as 1..5, got {text!r}")
     low = float(match[1])
     high = float(match[2]) if match[2] is not None else low
     if low > high:
         raise ParameterError(f"{name}: the range {text} runs backwards; write {match[2]}..{match[1]}")
-    if not (key.low <= low and high <= key.high) or not np.isfinite([low, high]).all():
-        raise ParameterError(f"{name} must lie in {key.low:g}..{key.high:g}, got {text}")
-    if key.whole and not (low.is_integer() and high.is_integer()):
+    if not (lowest <= low and high <= highest) or not np.isfinite([low, high]).all():
+        raise ParameterError(f"{name} must lie in {lowest:g}..{highest:g}, got {text}")
+    if whole and not (low.is_integer() and high.is_integer()):
         raise ParameterError(f"{name} must be a whole number, got {text}")
     return Range(low, high)
 
