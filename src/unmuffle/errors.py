@@ -18,6 +18,7 @@
     │   ├── NotAudioError     no audio inside, or not a media file
     │   ├── TruncatedError    the file ends before it should
     │   └── OutputError       the result cannot be written
+    ├── DeviceError           a sound device is missing, refuses, or has gone      (exit code 3)
     ├── ModelError            a network file is broken, foreign or does not fit
     └── MissingExtraError     an optional part is not installed              (also an ImportError)
 
@@ -89,6 +90,10 @@ class TruncatedError(MediaError):
 
 class OutputError(MediaError):
     """The result cannot be written."""
+
+
+class DeviceError(UnmuffleError):
+    """A sound device is missing, refuses what is asked of it, or has gone."""
 
 
 class ModelError(UnmuffleError):

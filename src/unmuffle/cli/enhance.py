@@ -96,7 +96,7 @@ def enhance(
     """
     from ..engine.plan import plan
 
-    chosen, params = _method(method, assignments or [], config, model)
+    chosen, params = chosen_method(method, assignments or [], config, model)
     if raw is not None and rate is None:
         raise ParameterError("--raw needs --rate: samples without a header do not say it")
     if raw is None and (rate is not None or channels is not None):
@@ -134,7 +134,7 @@ def enhance(
         raise typer.Exit(1)
 
 
-def _method(
+def chosen_method(
     name: str, assignments: list[str], config: str | None, model: str | None
 ) -> tuple[str | Enhancer, dict[str, Any]]:
     """The method and its parameters from --method, --set, --config and --model."""
