@@ -38,9 +38,11 @@ from ..base import Enhancer, Kernel, SpectralKernel, StepKernel, WholeKernel
 from ..compose import AtRate
 from ..params import param
 from .model import Facts, Model, State, load
+from .tiny import TinyKernel
 
-_CHUNK = 512
-"""Frames of one call: 5 s of memory, and long enough for the calls not to matter."""
+_CHUNK = 48
+"""Frames of one call. From 96 on, onnxruntime's recurrences take six times as long for each frame
+(their gates no longer fit the caches); below 16 the calls themselves begin to cost."""
 
 _WAVE_CHUNK_S = 4
 
@@ -80,6 +82,8 @@ class NeuralEnhancer(Enhancer):
             if sample_rate != facts.sample_rate and facts.causal:
                 return AtRate(self, facts.sample_rate).kernel(sample_rate, channels)
             return WaveKernel(model, channels) if facts.causal else WholeWave(model, sample_rate, channels)
+        if facts.domain == "features":
+            return TinyKernel(model, sample_rate, channels)
         frames = facts.spec.at(sample_rate)
         return NetworkKernel(model, frames, channels) if facts.causal else WholeNetwork(model, frames, channels)
 
@@ -105,7 +109,7 @@ class NetworkKernel(SpectralKernel):
         return self.model.initial(self.channels if self._linked else 1)
 
     def step_bins(self, spectrum: Spectrum, state: State) -> tuple[Spectrum, Any]:
-        """All frames, a few seconds at a time."""
+        """All frames, half a second at a time."""
         if spectrum.shape[1] <= _CHUNK or not self.model.facts.causal:
             return self._some(spectrum, state)
         parts = []
