@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..errors import (
+    DeviceError,
     InputError,
     MediaError,
     MissingExtraError,
@@ -29,6 +30,7 @@ EXIT_CODES: dict[type[BaseException], int] = {
     OutputError: 4,
     MediaError: 3,
     InputError: 3,
+    DeviceError: 3,
     ParameterError: 2,
     StreamError: 2,
     MissingExtraError: 5,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UnmuffleError
-from . import analyze, bench, common, degrade, demo, doctor, enhance, evaluate, info, methods, serve
+from . import analyze, bench, common, degrade, demo, doctor, enhance, evaluate, info, live, methods, serve
 
 app = typer.Typer(
     name="unmuffle",
@@ -22,7 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (enhance, demo, methods, info, analyze, evaluate, degrade, serve, bench, doctor):
+for module in (enhance, demo, methods, info, analyze, evaluate, degrade, live, serve, bench, doctor):
     module.register(app)
 
 
