@@ -242,6 +242,52 @@ def test_inline_overload_passes_the_input_instead_of_stopping_the_device(rng):
     assert live.load.p50 > 1
 
 
+def test_more_reserve_while_it_runs_costs_a_block_of_delay_and_no_click(rng):
+    x = speech(rng, 2.0)
+    live = LiveStream(load("classic"), RATE, block=192)
+    before = live.delay_samples
+    out = drive(live, x[:, : 192 * 60], [192])
+    assert live.lengthen(192)
+    assert not live.lengthen(192)  # one after the other
+    assert live.delay_samples == before  # from the next block on
+    out = np.concatenate((out, drive(live, x[:, 192 * 60 :], [192])), axis=1)
+    assert live.delay_samples == before + 192
+    assert_clean(live)
+    wet, at, ramp = run_offline(load("classic"), x, RATE), 192 * 60, round(DECLICK_S * RATE)
+    np.testing.assert_array_equal(out[:, before:at], wet[:, : at - before])
+    np.testing.assert_array_equal(out[:, at + ramp :], wet[:, at + ramp - before - 192 : -before - 192])
+    assert live.delay_at(at - 1) == (before, at)
+    assert live.delay_at(at)[0] == before + 192
+    # Two turns may be missed now, one after another.
+    live = LiveStream(load("classic"), RATE, block=192)
+    live.lengthen(192)
+    drive(live, x, [192], works=lambda i: i % 2 == 1)
+    assert_clean(live)
+
+
+def test_the_reserve_has_an_end():
+    live = LiveStream(load("identity"), RATE, block=1600)
+    drive(live, np.zeros((1, 1600), np.float32), [1600])
+    assert live.lengthen(1600)
+    drive(live, np.zeros((1, 1600), np.float32), [1600])
+    assert live.lengthen(1600)
+    drive(live, np.zeros((1, 1600), np.float32), [1600])
+    assert not live.lengthen(1600)  # 0.2 s are given
+    assert not live.lengthen(0)
+
+
+def test_more_reserve_does_not_click():
+    n = np.arange(RATE)
+    x = (0.5 * np.sin(2 * np.pi * 100 * n / RATE)).astype(np.float32)[None]
+    live = LiveStream(Halve(), RATE, block=72)  # 0.45 of the sine's period: the worst there is
+    out = drive(live, x[:, : 72 * 100], [72])
+    live.lengthen(72)
+    out = np.concatenate((out, drive(live, x[:, 72 * 100 :], [72])), axis=1)[0]
+    steepest = 0.25 * 2 * np.pi * 100 / RATE
+    ramp = 0.5 / (DECLICK_S * RATE - 1)
+    assert np.max(np.abs(np.diff(out[200:]))) < 1.05 * (steepest + ramp)
+
+
 # -- what can go wrong ---------------------------------------------------------------------------
 
 

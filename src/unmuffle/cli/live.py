@@ -60,7 +60,7 @@ def live(
     ] = None,
     channels: Annotated[int, typer.Option(min=1, help="Channels to take from the input.")] = 1,
     block: Annotated[
-        str, typer.Option(metavar="MS", help="Size of the device's blocks; auto finds it and enlarges it on trouble.")
+        str, typer.Option(metavar="MS", help="Size of the device's blocks; auto finds it, and adapts on trouble.")
     ] = "auto",
     inline: Annotated[
         bool, typer.Option("--inline", help="Work in the device's callback: a block less delay, no reserve.")
@@ -193,10 +193,11 @@ def _run(session: Session, seconds: float | None, record: bool, ascii_only: bool
     from rich.live import Live
 
     from ..live.keys import Keys
-    from ..live.view import lines
+    from ..live.view import lines, warm_up
 
     screen = Console(highlight=False)
     plain = ascii_only or screen.options.ascii_only
+    warm_up(plain=plain)
 
     def picture() -> Group:
         width, height = screen.size
@@ -269,9 +270,8 @@ def _summary(session: Session) -> None:
 
     if hasattr(session, "live"):
         counts = session.counts
-        passed = session.live.heard.written / session.rate
         typer.echo(
-            f"{clock(passed)} of sound, {counts.blocks} blocks: {counts.late} late, "
+            f"{clock(session.passed_s)} of sound, {counts.blocks} blocks: {counts.late} late, "
             f"{session.device_overruns} lost by the device",
             err=True,
         )

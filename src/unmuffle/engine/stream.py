@@ -40,9 +40,11 @@ Python callback.
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,8 +70,21 @@ KEPT_S = 2.0
 """What was heard and played stays in the rings for so long, for meters and recorders."""
 LARGEST = 8192
 """The largest block that is expected of a device that does not say."""
+RESERVE_S = 0.2
+"""The most reserve that can be added while it runs."""
 
 _NEVER = 1 << 62
+
+
+def hurry() -> None:
+    """Ask for this thread to be run before other programs' (nice -11), where the system allows it.
+
+    Linux allows it to root and to those whom ``/etc/security/limits.conf`` gives a ``nice`` of -11.
+    A process that was made nice on purpose stays so.
+    """
+    with suppress(AttributeError, OSError):
+        if os.getpriority(os.PRIO_PROCESS, 0) <= 0:
+            os.setpriority(os.PRIO_PROCESS, 0, -11)
 
 
 @dataclass(frozen=True)
@@ -161,8 +176,10 @@ class LiveStream:
         self.reserve_samples = 0 if inline else reserve * self.largest
         self.delay_samples = self.algorithm_samples + self.reserve_samples
         self._lead = self.delay_samples - self.stream.latency_samples  # of outputs over wet samples
+        self._longer = 0  # samples of delay that are to be added
+        self._changes = [(0, self.delay_samples)]
 
-        kept = self.delay_samples + self.largest + math.ceil((KEPT_S + PATIENCE_S) * self.sample_rate)
+        kept = self.delay_samples + self.largest + math.ceil((KEPT_S + PATIENCE_S + RESERVE_S) * self.sample_rate)
         self.heard = Ring(self.inputs, kept)
         self.played = Ring(self.inputs, kept)
         self._wet = Ring(self.inputs, kept)
@@ -235,6 +252,8 @@ class LiveStream:
                 self._nonfinite += 1
                 np.nan_to_num(x, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         position = self.heard.written
+        if self._longer:
+            self._lengthened(position)
         self.heard.write(x)
         if self.inline:
             self._work_in_time(n)
@@ -251,26 +270,45 @@ class LiveStream:
             self._late += 1
             self._calm = round(CALM_S * self.sample_rate)
             self._pass_dry(position, y, dry)
+        self._take_off_step(y)
         self.played.write(y)
         self._deliver(y, part)
 
     def _pass_dry(self, position: int, y: Samples, dry: Samples) -> None:
         """Answer with the unchanged input, without a step at the beginning."""
-        n = y.shape[1]
-        self._dry_samples += n
+        self._dry_samples += y.shape[1]
         if self._returned:  # it was enhanced until now, at least in part
             self._returned = 0
-            self.played.read(position - 1, self._step)
             self.heard.read(position - 1 - self.delay_samples, self._last)
-            self._step -= self._last
-            self._declicked = 0
+            self._begin_step(position)
         np.copyto(y, dry)
-        left = min(n, len(self._declick) - self._declicked)
+
+    def _begin_step(self, position: int) -> None:
+        """What is played from here on goes on from ``_last`` instead of what was played last."""
+        self.played.read(position - 1, self._step)
+        self._step -= self._last
+        self._declicked = 0
+
+    def _take_off_step(self, y: Samples) -> None:
+        left = min(y.shape[1], len(self._declick) - self._declicked)
         if left > 0:
             ramp = self._scratch[:, :left]
             np.multiply(self._step, self._declick[self._declicked : self._declicked + left], out=ramp)
             y[:, :left] += ramp
             self._declicked += left
+
+    def _lengthened(self, position: int) -> None:
+        """Carry out :meth:`lengthen`: from this sample on the delay is longer."""
+        self._lead += self._longer
+        self.reserve_samples += self._longer
+        self.delay_samples += self._longer
+        self._longer = 0
+        self._changes.append((position, self.delay_samples))
+        if self._returned == 0:
+            self.heard.read(position - 1 - self.delay_samples, self._last)
+        elif not self._wet.read(position - 1 - self._lead, self._last):
+            self._last.fill(0.0)
+        self._begin_step(position)
 
     def _fade_in(self, y: Samples, dry: Samples) -> None:
         n = min(y.shape[1], len(self._return) - self._returned)
@@ -317,6 +355,7 @@ class LiveStream:
             self._thread = None
 
     def _loop(self) -> None:
+        hurry()
         while True:
             self._wake.acquire()
             if self._stop:
@@ -397,6 +436,30 @@ class LiveStream:
         self._loaded += 1
         if load > self._heaviest:
             self._heaviest = load
+
+    # -- more time -------------------------------------------------------------------------------
+
+    def lengthen(self, samples: int) -> bool:
+        """Give the worker so much more time from the next block on; false if there is no room for it.
+
+        The delay grows by as much, once: a few milliseconds of sound are heard twice, joined by a
+        ramp. :meth:`delay_at` knows when it was.
+        """
+        room = round(RESERVE_S * self.sample_rate) - (self.delay_samples - self._changes[0][1])
+        if self._longer or not 0 < samples <= room:
+            return False
+        self._longer = samples
+        return True
+
+    def delay_at(self, position: int) -> tuple[int, int]:
+        """The delay of the sample played at ``position``, and the position up to which it holds."""
+        delay, until = self._changes[0][1], _NEVER
+        for start, samples in self._changes:
+            if start > position:
+                until = start
+                break
+            delay = samples
+        return delay, until
 
     # -- facts -----------------------------------------------------------------------------------
 

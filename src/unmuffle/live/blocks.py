@@ -7,8 +7,15 @@ a small delay, but each costs the same calls, and leaves less time to make up fo
 system. So the size is found by trial: a little noise through the method in blocks of each size,
 and the size with the smallest delay wins among those that leave room: nine of ten blocks within
 half of their time (:data:`ROOM`; rarer pauses come from the system, not from the method, and no
-trial foresees them). While it runs, only trouble makes blocks larger (:class:`Watch`): a change
-means to open the device anew, with a gap, so there is none without need, and none back.
+trial foresees them).
+
+While it runs, only trouble changes something (:class:`Watch`: three bad blocks within ten seconds),
+and nothing is taken back:
+
+- blocks that *we* answered late: the worker gets one more block of time, and the delay grows by
+  one block, without a gap. Larger blocks would not help more: what is missing is reserve.
+- blocks that the *device* lost: it is opened anew with blocks twice as large, up to 80 ms, which
+  leaves a gap of the time that opening takes.
 """
 
 from __future__ import annotations
@@ -112,7 +119,10 @@ def block_of(milliseconds: float, sample_rate: int) -> int:
 
 
 class Watch:
-    """Says when blocks should become larger: three bad ones within ten seconds.
+    """Says when there is trouble: three bad blocks within ten seconds.
+
+    Args:
+        seen: bad blocks that do not count any more.
 
     >>> watch = Watch()
     >>> [watch.troubled(bad, at_s) for bad, at_s in [(1, 0.0), (1, 5.0), (2, 6.0), (3, 20.0), (5, 21.0)]]
@@ -121,12 +131,12 @@ class Watch:
 
     LIMIT, WITHIN_S = 3, 10.0
 
-    def __init__(self) -> None:
-        self._seen = 0
+    def __init__(self, seen: int = 0) -> None:
+        self._seen = seen
         self._recent: deque[tuple[float, int]] = deque()
 
     def troubled(self, bad: int, now_s: float) -> bool:
-        """Given the count of bad blocks so far, is it time for larger ones?"""
+        """Given the count of bad blocks so far, is it time to change something?"""
         if bad > self._seen:
             self._recent.append((now_s, bad - self._seen))
             self._seen = bad

@@ -106,8 +106,9 @@ class Recorder:
         end = live.played.written
         try:
             while self._at < end:
-                n = min(end - self._at, self._rate)
-                before = self._side(live.heard, self._at - live.delay_samples, n)
+                delay, until = live.delay_at(self._at)
+                n = min(end - self._at, self._rate, until - self._at)
+                before = self._side(live.heard, self._at - delay, n)
                 after = self._side(live.played, self._at, n)
                 if before is None or after is None:
                     self.lost_samples += n

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engine.meter import FLOOR_DBFS, Level, Meter, mean_level
-from ..engine.stream import Counts, LiveStream, Load
+from ..engine.stream import Counts, LiveStream, Load, hurry
 from ..enhancers.base import Enhancer
 from ..errors import DeviceError, OutputError, ParameterError
 from .blocks import Watch, block_of, choose
@@ -30,6 +30,9 @@ LARGEST_MS = 80.0
 
 FIRST_S, SILENT_S = 8.0, 3.0
 """A device is taken for lost when its first callback takes longer, or a later one."""
+
+SETTLING_S = 2.0
+"""Trouble in the first seconds after opening changes nothing: drivers fill their buffers then."""
 
 WINDOW_S = 0.3
 """Span over which levels and the reduction are measured."""
@@ -47,7 +50,7 @@ class Settings:
         input, output: device by number or name; ``None``: the system's default.
         rate: in Hz; ``None``: what the input device likes best.
         channels: taken from the input, 1 or more.
-        block_ms: size of the blocks; ``None``: found by trial, and made larger when there is trouble.
+        block_ms: size of the blocks; ``None``: found by trial, and adapted when there is trouble.
         inline: work inside the device's callback, a block sooner and with less reserve.
         strength_db, bypass: at the beginning.
         record_to: folder for recordings.
@@ -118,8 +121,8 @@ class Status:
 class Session:
     """A connection; a context manager that runs from entering to leaving.
 
-    ``tick`` must be called a few times a second: it notices the loss of the device and takes larger
-    blocks when there is trouble.
+    ``tick`` must be called a few times a second: it notices the loss of the device, and takes more
+    reserve or larger blocks when there is trouble.
 
     Args:
         settings: what is asked for.
@@ -148,7 +151,7 @@ class Session:
         self._ended = False
         self._meters = Meter(), Meter()
         self._metered = time.monotonic()
-        self._watch = Watch()
+        self._passed = 0
         self._callbacks = 0
         self._heard_at = 0.0
         self._told: set[str] = set()
@@ -211,6 +214,8 @@ class Session:
         self.live.warm_up()
         self._apply()
         self._callbacks, self._heard_at, self._ended = 0, time.monotonic(), False
+        self._opened = time.monotonic()
+        self._watch_late, self._watch_lost = Watch(), Watch(self.device_overruns)
         self._misfit = 0
         try:
             self._stream = self.sound.Stream(
@@ -251,6 +256,8 @@ class Session:
     ) -> None:
         """What the driver calls: see :meth:`LiveStream.exchange` for what may happen here."""
         self._callbacks += 1
+        if self._callbacks == 1:
+            hurry()
         if status and (
             getattr(status, "input_overflow", False)
             or getattr(status, "output_underflow", False)
@@ -292,31 +299,49 @@ class Session:
             self._note_once(f"a callback failed: {self.live.last_error}")
         if self.recorder is not None and self.recorder.error:
             self._note_once(f"the recording stopped: {self.recorder.error}")
-        self._follow_load(counts, now)
+        self._adapt(counts, now)
 
-    def _follow_load(self, counts: Counts, now: float) -> None:
-        bad = self._past.late + counts.late + self.device_overruns
-        if not self._watch.troubled(bad, now) or self.settings.block_ms is not None:
+    def _adapt(self, counts: Counts, now: float) -> None:
+        """More reserve, or larger blocks, when there is trouble (see :mod:`.blocks`)."""
+        late = self._watch_late.troubled(counts.late, now)
+        lost = self._watch_lost.troubled(self.device_overruns, now)
+        if self.settings.block_ms is not None or now - self._opened < SETTLING_S:
             return
-        larger = 2 * self.live.largest
-        if 1e3 * larger / self.rate > LARGEST_MS:
-            self._note_once(
-                "blocks come late and are as large as they get: close other programs, or choose a quicker method"
-            )
-            return
+        live = self.live
+        if lost:
+            larger = 2 * live.largest
+            self._watch_lost = Watch(self.device_overruns)
+            if 1e3 * larger / self.rate <= LARGEST_MS:
+                self._enlarge(larger, counts)
+            else:
+                self._note_once("the device loses blocks, however large: close other programs, or try another device")
+        elif late:
+            self._watch_late = Watch(counts.late)
+            if not live.inline and live.lengthen(live.largest):
+                longer = 1e3 * (live.delay_samples + live.largest) / self.rate
+                self._note(f"blocks were late: one more block of reserve, {longer:.0f} ms in all")
+            else:
+                self._note_once("blocks are late, whatever the reserve: choose a quicker method or larger --block")
+
+    def _enlarge(self, block: int, counts: Counts) -> None:
+        """Open the device anew with larger blocks."""
         before = 1e3 * self.live.largest / self.rate
         self._close()
         self._past = self._sum(self._past, counts)
-        self._watch = Watch()
-        self._watch.troubled(bad, now)
-        self._open(larger)
+        self._passed += self.live.heard.written
+        self._open(block)
         if self.recorder is not None:
             self.recorder.follow(self.live)
-        self._note(f"blocks came late: {before:g} ms became {1e3 * larger / self.rate:g} ms")
+        self._note(f"the device lost blocks: {before:g} ms became {1e3 * block / self.rate:g} ms")
 
     @staticmethod
     def _sum(a: Counts, b: Counts) -> Counts:
         return Counts(*(getattr(a, name) + getattr(b, name) for name in Counts.__dataclass_fields__))
+
+    @property
+    def passed_s(self) -> float:
+        """Seconds of sound that have passed."""
+        return (self._passed + self.live.heard.written) / self.rate
 
     @property
     def counts(self) -> Counts:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from io import StringIO
 from pathlib import PurePath
 
+from rich.console import Console, Group
 from rich.text import Text
 
 from ..engine.meter import Level
+from ..engine.stream import Counts, Load
 from .session import STEPS_DB, Slot, Status
 
 LABEL = 12
 """Width of the first column."""
-VALUE = 12
+VALUE = 15
 """Width of the figure behind a bar."""
 WIDEST = 110
 """Bars do not grow beyond a screen of this width."""
@@ -58,6 +61,17 @@ def lines(status: Status, width: int = 80, height: int = 24, *, plain: bool = Fa
     for text in made:
         text.truncate(width, overflow="crop" if plain else "ellipsis")
     return made
+
+
+def warm_up(*, plain: bool = False) -> None:
+    """Draw a screen into nothing: what is loaded at the first picture must not hold up the first sound."""
+    level = Level()
+    status = Status(
+        0.0, "-", 48000, 1, 480, False, "-", "-", "A", {"A": Slot(), "B": Slot(bypass=True)},
+        level, level, 0.0, 0.0, 0.0, Load(), Counts(), 0, ("-", "-"), 0.0, ("-",),
+    )  # fmt: skip
+    shadow = Console(file=StringIO(), force_terminal=True, width=80, height=24)
+    shadow.print(Group(*lines(status, plain=plain)))
 
 
 def _labelled(label: str, value: str, style: str = "") -> Text:
@@ -144,12 +158,11 @@ def _slots(status: Status) -> Text:
 
 
 def _latency(status: Status) -> Text:
-    how = "in the callback" if status.inline else "one block of reserve included"
     return Text.assemble(
         _labelled("latency", ""),
         (f"{status.total_ms:.1f} ms", "bold"),
         f" = device {status.device_ms:.1f} + method and block {status.algorithm_ms:.1f}",
-        (f"  ({how})", "dim"),
+        ("  inline" if status.inline else "", "dim"),
     )
 
 
@@ -180,7 +193,8 @@ def _recording(status: Status, plain: bool) -> Text:
     if status.recording is None:
         return _labelled("recording", "off", "dim")
     name = PurePath(status.recording[0]).name
-    return _labelled("recording", f"{clock(status.recorded_s)}  {name}, {name.replace('-input', '-output')}", "red")
+    both = name.replace("-input.wav", "-input and -output.wav")
+    return _labelled("recording", f"{clock(status.recorded_s)}  {both}", "red")
 
 
 def _keys(width: int, plain: bool) -> Text:
