@@ -40,9 +40,8 @@ from ..params import param
 from .model import Facts, Model, State, load
 from .tiny import TinyKernel
 
-_CHUNK = 48
-"""Frames of one call. From 96 on, onnxruntime's recurrences take six times as long for each frame
-(their gates no longer fit the caches); below 16 the calls themselves begin to cost."""
+_CHUNK = 256
+"""Frames of one call: little memory, and long enough for the calls not to matter."""
 
 _WAVE_CHUNK_S = 4
 
@@ -109,7 +108,7 @@ class NetworkKernel(SpectralKernel):
         return self.model.initial(self.channels if self._linked else 1)
 
     def step_bins(self, spectrum: Spectrum, state: State) -> tuple[Spectrum, Any]:
-        """All frames, half a second at a time."""
+        """All frames, a few seconds at a time."""
         if spectrum.shape[1] <= _CHUNK or not self.model.facts.causal:
             return self._some(spectrum, state)
         parts = []
