@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from ..train.config import TrainConfig
+
 EXIT_CODES: dict[type[BaseException], int] = {
     OutputError: 4,
     MediaError: 3,
@@ -135,3 +137,43 @@ def progress_bar(label: str, quiet: bool) -> Iterator[Callable[[float, float | N
             bar.update(task, completed=done, total=total, speed=f"{speed:.0f}x real time")
 
         yield update
+
+
+@contextmanager
+def count_bar(label: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar that counts things on standard error, with time left; silent unless that is a terminal."""
+    screen = console(stderr=True)
+    if quiet or not screen.is_terminal:
+        yield lambda done, total: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=screen, transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def recipe(preset: str | None, config: str | None, assignments: list[str]) -> TrainConfig:
+    """A recipe for training from --preset, --config and --set, of which the later wins.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+    """
+    with training_installed():
+        from ..train import presets
+    layers = [presets.table(preset)] if preset else []
+    if config is not None:
+        layers.append(presets.read(config))
+    return presets.layered(*layers, presets.assigned(assignments))
+
+
+@contextmanager
+def training_installed() -> Iterator[None]:
+    """Imports of what needs torch: without it, an error that says how to install it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "unmuffle":
+            raise
+        raise MissingExtraError("training", "train") from None

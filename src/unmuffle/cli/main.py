@@ -9,7 +9,23 @@ from typing import Annotated
 import typer
 
 from ..errors import UnmuffleError
-from . import analyze, bench, common, degrade, demo, doctor, enhance, evaluate, info, live, methods, serve
+from . import (
+    analyze,
+    bench,
+    common,
+    data,
+    degrade,
+    demo,
+    doctor,
+    enhance,
+    evaluate,
+    info,
+    live,
+    methods,
+    serve,
+    simulate_room,
+    train,
+)
 
 app = typer.Typer(
     name="unmuffle",
@@ -22,7 +38,25 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (enhance, demo, methods, info, analyze, evaluate, degrade, live, serve, bench, doctor):
+COMMANDS = (
+    enhance,
+    demo,
+    methods,
+    info,
+    analyze,
+    evaluate,
+    degrade,
+    simulate_room,
+    data,
+    train,
+    live,
+    serve,
+    bench,
+    doctor,
+)
+"""In the order in which ``--help`` lists them."""
+
+for module in COMMANDS:
     module.register(app)
 
 

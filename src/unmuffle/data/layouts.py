@@ -12,6 +12,7 @@
 ``chime4``                ``data/audio/16kHz/{isolated/{tr05,dt05}_{org,bus_simu,..},backgrounds}``
 ``wham``                  ``{tr,cv,tt}/*.wav`` of the noises, or ``wav{8k,16k}/{min,max}/{tr,cv,tt}/{mix_*,s1,noise}``
 ``folders``               ``speech/ noise/ music/ rooms/``, any of them, any depth
+``csv``                   ``manifest.csv`` with a line for each file: its rows of split ``train``
 ========================  =====================================================================
 
 Each gives clips for training and validation (the collection's own split where it has one), pairs of
@@ -29,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MediaNotFoundError, ParameterError
-from .manifest import SUFFIXES, Clip, Problem, from_folders
+from .manifest import SUFFIXES, Clip, Problem, from_csv, from_folders
 
 
 @dataclass(frozen=True)
@@ -354,6 +355,15 @@ def _folders(root: Path) -> Layout:
     return layout
 
 
+def _csv(root: Path) -> Layout:
+    layout = Layout()
+    if (root / "manifest.csv").is_file():
+        clips = from_csv(root / "manifest.csv")
+        layout.clips = [c for c in clips if Path(c.path).is_file()]
+        layout.problems = [Problem(c.path, "no such file") for c in clips if not Path(c.path).is_file()]
+    return layout
+
+
 LAYOUTS: dict[str, Callable[[Path], Layout]] = {
     "voicebank-demand": _voicebank,
     "vctk": _vctk,
@@ -363,6 +373,7 @@ LAYOUTS: dict[str, Callable[[Path], Layout]] = {
     "chime4": _chime4,
     "wham": _wham,
     "folders": _folders,
+    "csv": _csv,
 }
 """Name -> reader."""
 
@@ -375,4 +386,5 @@ _WANTED = {
     "chime4": "isolated/ or backgrounds/",
     "wham": "tr/, cv/ or tt/",
     "folders": "speech/, noise/, music/ or rooms/",
+    "csv": "manifest.csv",
 }

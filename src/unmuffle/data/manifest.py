@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import MediaNotFoundError, ParameterError
+from ..errors import MediaNotFoundError, OutputError, ParameterError
 
 KINDS = ("speech", "noise", "music", "room")
 SPLITS = ("train", "valid")
@@ -79,19 +79,28 @@ class Problem:
 
 
 def write(path: str | Path, clips: Iterable[Clip]) -> None:
-    """Write a manifest, whole or not at all."""
+    """Write a manifest, whole or not at all.
+
+    Raises:
+        OutputError: it could not be written.
+    """
     target = Path(path)
     temporary = target.with_name(f".{target.name}.part")
     default = Clip("x", "noise")
-    with temporary.open("w", encoding="utf-8") as out:
-        for clip in clips:
-            row = {
-                k: v
-                for k, v in dataclasses.asdict(clip).items()
-                if k in ("path", "kind", "split") or v != getattr(default, k)
-            }
-            out.write(json.dumps(row, ensure_ascii=False) + "\n")
-    temporary.replace(target)
+    try:
+        with temporary.open("w", encoding="utf-8") as out:
+            for clip in clips:
+                row = {
+                    k: v
+                    for k, v in dataclasses.asdict(clip).items()
+                    if k in ("path", "kind", "split") or v != getattr(default, k)
+                }
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+        temporary.replace(target)
+    except OSError as error:
+        raise OutputError(f"{target}: could not be written ({error.strerror}); what was there is intact") from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read(path: str | Path) -> list[Clip]:
@@ -287,6 +296,49 @@ def split_validation(clips: Sequence[Clip], share: float = 0.06, seed: int = 0) 
     return [
         dataclasses.replace(c, split="valid" if chosen(f"{c.kind}:{recording(c)}") else "train") for c in clips
     ]
+
+
+def hold_out(clips: Sequence[Clip], share: float = 0.06, seed: int = 0) -> tuple[list[Clip], list[str]]:
+    """Make sure that there is something to validate on, and say where that was hard.
+
+    Kinds that have clips in the split ``valid`` already, as a collection with a split of its own, stay as they
+    are. The others are split by :func:`split_validation`. Where that draws nothing, as of a handful of speakers, one
+    of them is held out all the same; of a single speaker, some of its files, and then validation flatters.
+
+    Returns:
+        The clips, and a line for each thing that one should know.
+    """
+    out = list(clips)
+    notes = []
+    for kind in KINDS:
+        places = [i for i, c in enumerate(out) if c.kind == kind]
+        if not places or any(out[i].split == "valid" for i in places):
+            continue
+        for i, clip in zip(places, split_validation([out[i] for i in places], share, seed), strict=True):
+            out[i] = clip
+        if share == 0 or kind in ("music", "room") or any(out[i].split == "valid" for i in places):
+            continue
+        groups: dict[str, list[int]] = {}
+        for i in places:
+            groups.setdefault(recording(out[i]), []).append(i)
+        if len(groups) > 1:
+            # The smallest one, and of equal ones that of the lowest digest.
+            chosen = min(groups.values(), key=lambda g: (sum(out[i].duration_s for i in g), _digest(out[g[0]], seed)))
+        else:
+            by_digest = sorted(places, key=lambda i: _digest(out[i], seed))
+            chosen = by_digest[: max(1, round(share * len(places)))] if len(places) > 1 else []
+            what = "speaker" if kind == "speech" else "recording"
+            notes.append(
+                f"all {kind} is of one {what}: {len(chosen)} of {len(places)} files are held out for validation, "
+                f"which will look better than it is; put recordings of others into folders of their own"
+            )
+        for i in chosen:
+            out[i] = dataclasses.replace(out[i], split="valid")
+    return out, notes
+
+
+def _digest(clip: Clip, seed: int) -> str:
+    return hashlib.sha256(f"{seed}:{Path(clip.path).name}".encode()).hexdigest()
 
 
 def summary(clips: Sequence[Clip]) -> str:

@@ -11,7 +11,12 @@ int16 has a noise floor of -98 dBFS, below that of every recording; clips are sc
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
+import os
+import secrets
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +25,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MediaNotFoundError, ParameterError
+from ..errors import MediaNotFoundError, OutputError, ParameterError
 from ..signal.blocks import check_rate
-from .manifest import KINDS, Clip
+from .manifest import KINDS, Clip, read
 
 INDEX = "index.json"
 FORMAT = 1
@@ -65,13 +70,23 @@ def pack(
 
     Raises:
         ParameterError: no clips, or none that can be decoded.
+        OutputError: the pool cannot be written, as on a full disk.
     """
-    import soundfile
-
     rate = check_rate(sample_rate)
     if not clips:
         raise ParameterError("no clips to pack: the manifest is empty")
     root = Path(folder)
+    try:
+        return _pack(clips, root, rate, progress)
+    except OSError as error:
+        raise OutputError(f"{root}: the pool could not be written ({error.strerror or error})") from None
+
+
+def _pack(
+    clips: Sequence[Clip], root: Path, rate: int, progress: Callable[[int, int], None] | None
+) -> list[str]:
+    import soundfile
+
     root.mkdir(parents=True, exist_ok=True)
     (root / INDEX).unlink(missing_ok=True)
     rows: list[dict[str, Any]] = []
@@ -116,6 +131,68 @@ def pack(
     temporary.write_text(json.dumps({"format": FORMAT, "sample_rate": rate, "clips": rows}), encoding="utf-8")
     temporary.replace(root / INDEX)
     return failed
+
+
+def of_manifests(
+    manifests: Sequence[str | Path],
+    sample_rate: int = 16_000,
+    *,
+    leave_out: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Pool, list[str]]:
+    """The pool of one manifest or several, packed beside the first one, or found there from an earlier time.
+
+    Its folder is ``MANIFEST.pool-DIGEST``, with a digest of the manifests, the sizes and times of the recordings, and
+    the rate: another choice of recordings is another pool, and none is ever written over.
+
+    Args:
+        manifests: paths.
+        sample_rate: of the pool in Hz.
+        leave_out: go on without recordings that are missing or cannot be decoded.
+        progress: is called with (clips done, clips in all) while packing.
+
+    Returns:
+        The pool, and the paths of recordings that were left out.
+
+    Raises:
+        MediaNotFoundError: a manifest or a recording is missing; the message says how many, and names the first.
+        ParameterError: a manifest has an error or nothing in it.
+        OutputError: the pool cannot be written.
+    """
+    clips = [clip for path in manifests for clip in read(path)]
+    gone = [c.path for c in clips if not Path(c.path).is_file()]
+    names = ", ".join(str(m) for m in manifests)
+    if gone and (not leave_out or len(gone) == len(clips)):
+        raise MediaNotFoundError(
+            f"{names}: {len(gone)} of {len(clips)} recordings are missing, the first is {gone[0]}; "
+            "`unmuffle data check` lists them all, --leave-out goes on without them"
+        )
+    clips = [c for c in clips if Path(c.path).is_file()]
+    digest = hashlib.sha256(f"{FORMAT} {sample_rate}".encode())
+    for clip in clips:
+        facts = os.stat(clip.path)
+        digest.update(f"{dataclasses.astuple(clip)} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+    first = Path(manifests[0])
+    folder = first.with_name(f"{first.stem}.pool-{digest.hexdigest()[:10]}")
+    if (folder / INDEX).is_file():
+        return Pool(folder), gone
+    # Under another name until it is whole: two runs may pack at the same time.
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
+    try:
+        broken = pack(clips, temporary, sample_rate, progress=progress)
+        if broken and not leave_out:
+            raise ParameterError(
+                f"{names}: {len(broken)} of {len(clips)} recordings are silent or cannot be decoded, the first is "
+                f"{broken[0]}; `unmuffle data check` lists them all, --leave-out goes on without them"
+            )
+        try:
+            temporary.rename(folder)
+        except OSError as error:
+            if not (folder / INDEX).is_file():  # else another run was faster
+                raise OutputError(f"{folder}: the pool could not be written ({error.strerror})") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return Pool(folder), gone + broken
 
 
 @dataclass(frozen=True)
