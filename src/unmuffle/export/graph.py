@@ -18,6 +18,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from ..enhancers.neural.bands import FEATURES
 from ..enhancers.neural.model import BLANK, FORMAT, PREFIX, Model, digest
 from ..errors import MissingExtraError, OutputError
 from ..train.loop import load_net
@@ -95,21 +96,28 @@ def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
     form = streaming(net)
     names = cast(Any, form).state_names()
     state = cast(Any, form).initial(_MARK if linked else 1)
+    domain = str(getattr(form, "domain", api.domain))  # a network may be exported without its analysis
     frames = spec.at(api.sample_rate)
     shapes = {
         n: ["channels" if linked and d == _MARK else int(d) for d in s.shape] for n, s in zip(names, state, strict=True)
     }
     axes: dict[str, dict[int, str]] = {}
-    wave = api.domain == "wave"
-    given = "samples" if wave else "spectrum"
-    for name in (given, "enhanced"):
+    wave = domain == "wave"
+    given, answer = {
+        "spectrum": ("spectrum", "enhanced"),
+        "wave": ("samples", "enhanced"),
+        "features": ("features", "gains"),
+    }[domain]
+    for name in (given, answer):
         axes[name] = {0: "channels", 1: "frames"} if linked else {1: "frames"}
     for name, shape in shapes.items():
         free = {i: "channels" for i, d in enumerate(shape) if d == "channels"}
         if free:
             axes[name] = axes[f"next_{name}"] = free
     bins, latency = (api.frame, api.latency) if wave else (frames.bins, frames.latency)
-    example = torch.randn(_MARK if linked else 1, 5, *((bins,) if wave else (2, bins)))
+    if domain == "features":
+        bins = FEATURES
+    example = torch.randn(_MARK if linked else 1, 5, *((2, bins) if domain == "spectrum" else (bins,)))
     out = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         # The tracing exporter announces its successor, and warns of batch sizes that are fixed on purpose.
@@ -121,7 +129,7 @@ def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
             dynamo=False,
             opset_version=OPSET,
             input_names=[given, *names],
-            output_names=["enhanced", *(f"next_{n}" for n in names)],
+            output_names=[answer, *(f"next_{n}" for n in names)],
             dynamic_axes=axes,
         )
     graph = onnx.load_from_string(out.getvalue())
@@ -129,7 +137,7 @@ def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
     values = {
         "format": FORMAT,
         "name": str(facts["name"]),
-        "domain": api.domain,
+        "domain": domain,
         "sample_rate": str(api.sample_rate),
         "window_ms": repr(spec.window_ms),
         "hop_ms": repr(spec.hop_ms),

@@ -13,6 +13,7 @@ from torch import nn
 from ..enhancers.neural.model import Model
 from ..errors import ModelError
 from ..train.nets import Net
+from .graph import streaming
 
 TOLERANCE = 1e-4
 """Largest difference, as a share of the largest bin of the output."""
@@ -58,7 +59,11 @@ def measure(net: nn.Module, model: Model, *, frames: int = 300, seed: int = 0) -
     with torch.no_grad():
         given = torch.from_numpy(x)
         given = (given.transpose(2, 3) if facts.domain == "spectrum" else given).unsqueeze(0)
-        out = api(given, *api.initial(1, channels))[0][0]
+        if facts.domain == "features":
+            form = cast(Net, streaming(net))
+            out = form(given[0], *form.initial())[0]
+        else:
+            out = api(given, *api.initial(1, channels))[0][0]
         reference = (out.transpose(2, 3) if facts.domain == "spectrum" else out).numpy()
     whole, _ = model.run(x, model.initial(channels))
     state = model.initial(channels)

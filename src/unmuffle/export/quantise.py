@@ -29,9 +29,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..enhancers.base import SpectralKernel, StepKernel
+from ..enhancers.base import StepKernel
 from ..enhancers.neural.model import BLANK, PREFIX, Model, digest, load
 from ..enhancers.neural.network import NetworkKernel, WaveKernel
+from ..enhancers.neural.tiny import TinyKernel
 from ..errors import MissingExtraError, ModelError, OutputError, ParameterError
 
 PESQ_LOSS, STOI_LOSS = 0.02, 0.002
@@ -201,8 +202,10 @@ def _scores(model: Model, pairs: Sequence[tuple[Signal, Signal]], rate: int) -> 
 
 def _enhanced(model: Model, x: Signal, rate: int) -> Signal:
     facts = model.facts
-    kernel: StepKernel | SpectralKernel
-    if facts.domain == "wave":
+    kernel: StepKernel
+    if facts.domain == "features":
+        kernel = TinyKernel(model, rate, 1)
+    elif facts.domain == "wave":
         if rate != facts.sample_rate:
             raise ParameterError(f"the pairs have {rate} Hz, this network of waveforms {facts.sample_rate} Hz")
         kernel = WaveKernel(model, 1)

@@ -2,4 +2,6 @@
 
 ``model``     an ONNX file and the facts it carries, each of them checked
 ``network``   the enhancer around a file
+``bands``     what tiny hears: band energies, coherence; ``pitch`` its pitch
+``tiny``      the small network with its analysis; ``live`` the other one
 """

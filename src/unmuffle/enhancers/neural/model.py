@@ -6,17 +6,19 @@ The graph
     a frame. It returns ``enhanced`` of the same shape and ``next_<name>`` for each state. The number of frames
     is free, so that one frame and an hour are the same call. With ``channels = "linked"`` the
     number of channels is free too: they share one set of gains. With ``"single"`` it is one.
+    A network of band gains (``domain = "features"``) takes ``features`` (1, frames, bins), those of
+    :mod:`.bands`, and returns ``gains`` (1, frames, 65), its states like the others.
 
 The metadata (``metadata_props`` of the file, all of them text)
     ========================  ================================================================
     ``unmuffle.format``       version of this table, "1"
     ``unmuffle.name``         of the network
-    ``unmuffle.domain``       "spectrum" or "wave"
+    ``unmuffle.domain``       "spectrum", "wave" or "features"
     ``unmuffle.sample_rate``  Hz, at which it was trained; its bins reach half of that
     ``unmuffle.window_ms``    STFT window, ``unmuffle.hop_ms`` hop, ``unmuffle.window`` shape,
                               ``unmuffle.synthesis_ms`` of an asymmetric one, else 0
     ``unmuffle.latency``      samples at that rate by which the output lags (without the hop)
-    ``unmuffle.bins``         number of bins, or of samples in a frame
+    ``unmuffle.bins``         number of bins, of samples in a frame, or of features
     ``unmuffle.channels``     "linked" or "single"
     ``unmuffle.causal``       "yes", or "no": it must be given the whole signal in one call
     ``unmuffle.state``        JSON: name -> shape; "channels" stands for the number of channels
@@ -47,10 +49,11 @@ from numpy.typing import NDArray
 
 from ...errors import ModelError, ParameterError, SampleRateError
 from ...signal.stft import Frames, StftSpec
+from . import bands
 
 PREFIX = "unmuffle."
 FORMAT = "1"
-DOMAINS = ("spectrum", "wave")
+DOMAINS = ("spectrum", "wave", "features")
 CHANNEL_MODES = ("linked", "single")
 FIELDS = (
     "format",
@@ -103,7 +106,12 @@ class Facts:
     @property
     def input(self) -> str:
         """Name of the graph's input."""
-        return "spectrum" if self.domain == "spectrum" else "samples"
+        return {"spectrum": "spectrum", "wave": "samples", "features": "features"}[self.domain]
+
+    @property
+    def output(self) -> str:
+        """Name of the graph's first output."""
+        return "gains" if self.domain == "features" else "enhanced"
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
@@ -162,6 +170,11 @@ def parse(table: dict[str, str], where: str) -> Facts:
             raise bad("latency", f"is not that of its STFT, {frames.latency} samples")
         if frames.bins != numbers["bins"]:
             raise bad("bins", f"is not that of its STFT, {frames.bins}")
+    elif values["domain"] == "features":
+        if (spec, int(numbers["sample_rate"]), frames.latency) != (bands.SPEC, bands.RATE, numbers["latency"]):
+            raise ModelError(f"{where}: its frames or its latency are not those that the features are made of")
+        if numbers["bins"] != bands.FEATURES or values["channels"] != "single":
+            raise bad("bins", f"in {values['channels']} channels; this version makes {bands.FEATURES}, of one sound")
     elif not (0 <= numbers["latency"] <= 1 << 20 and 1 <= numbers["bins"] <= 1 << 16):
         raise ModelError(f"{where}: {values['bins']} samples a frame, {values['latency']} late, have no meaning")
     if values["channels"] not in CHANNEL_MODES:
@@ -238,8 +251,8 @@ class Model:
                 f"{path}: damaged or altered after it was exported (sha256 {found[:12]}.., "
                 f"stated {self.facts.sha256[:12]}..); fetch or export it again"
             )
+        self._outputs = [self.facts.output, *(f"next_{name}" for name, _ in self.facts.state)]
         self._check_graph()
-        self._outputs = ["enhanced", *(f"next_{name}" for name, _ in self.facts.state)]
 
     def _check_graph(self) -> None:
         """The graph's inputs and outputs are those that the metadata tell of, and it runs."""
@@ -255,10 +268,9 @@ class Model:
         for name in taken:
             if name not in wanted:
                 raise ModelError(f"{self.path}: the graph wants an input {name!r} that its metadata do not tell of")
-        for name in ["enhanced", *(f"next_{n}" for n, _ in facts.state)]:
+        for name in self._outputs:
             if name not in given:
                 raise ModelError(f"{self.path}: the graph has no output {name!r}")
-        self._outputs = ["enhanced", *(f"next_{name}" for name, _ in facts.state)]
         for channels, count in ((1, 1), (1, 3), *([(2, 2)] if facts.channels == "linked" else [])):
             state = self.initial(channels)
             probe = np.full((channels, count, *facts.frame_shape), 1e-2, np.float32)
@@ -269,7 +281,8 @@ class Model:
                 raise ModelError(
                     f"{self.path}: the graph does not run on {channels} channel(s), {count} frame(s): {first[:200]}"
                 ) from None
-            if out.shape != probe.shape or not np.isfinite(out).all():
+            shape = (1, count, bands.OUTPUTS) if facts.domain == "features" else probe.shape
+            if out.shape != shape or not np.isfinite(out).all():
                 raise ModelError(f"{self.path}: the graph gives {out.shape} or NaN for {probe.shape}")
             for name, value in after.items():
                 if value.shape != state[name].shape:
@@ -285,7 +298,7 @@ class Model:
         }
 
     def run(self, spectrum: NDArray[np.float32], state: State) -> tuple[NDArray[np.float32], State]:
-        """Frames ``(channels, frames, *frame_shape)`` in and out; the state that is given is not changed."""
+        """Frames ``(channels, frames, *frame_shape)`` in and out (of features: gains out); the state is not changed."""
         out = self._session.run(self._outputs, {self.facts.input: spectrum, **state})
         return out[0], dict(zip(state, out[1:], strict=True))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+
+from ...enhancers.neural import bands
 
 LOG_FLOOR = 1e-10
 
@@ -55,21 +56,5 @@ def log_magnitude(spectrum: Tensor) -> Tensor:
 
 
 def erb_bands(bins: int, top_hz: float, count: int) -> Tensor:
-    """Triangles evenly spaced on the ERB-rate scale, ``(bins, count)``; each row adds up to one.
-
-    ERB-rate: 21.4 log10(1 + 0.00437 f) (Glasberg & Moore 1990). Where a band would be narrower than
-    a bin, each bin is a band of its own.
-    """
-    steps = np.diff(np.log10(1.0 + 0.00437 * np.linspace(0.0, top_hz, bins)))
-    # Scale the steps, none above one band, so that they add up to all bands.
-    low, high = 0.0, (count - 1) / steps.min()
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        if np.minimum(1.0, middle * steps).sum() < count - 1:
-            low = middle
-        else:
-            high = middle
-    place = np.concatenate(([0.0], np.cumsum(np.minimum(1.0, high * steps))))
-    place *= (count - 1) / place[-1]
-    shares = np.maximum(0.0, 1.0 - np.abs(place[:, None] - np.arange(count)[None]))
-    return torch.from_numpy((shares / shares.sum(axis=1, keepdims=True)).astype(np.float32))
+    """Triangles on the ERB-rate scale, ``(bins, count)``: :func:`unmuffle.enhancers.neural.bands.erb_bands`."""
+    return torch.from_numpy(bands.erb_bands(bins, top_hz, count))

@@ -1,20 +1,21 @@
-r"""``tiny``: band energies, pitch and two small GRUs; gains for 24 bands. The class of RNNoise.
+r"""``tiny``: band energies, pitch, one dense layer and two small GRUs; gains of 32 bands. The class of RNNoise.
 
 After Valin (MMSP 2018): speech needs no more resolution than the ear has, so the network sees and
-scales bands on the ERB scale, and there are few weights (about 80 000; one byte each when quantised).
+scales bands on the ERB scale, and there are few weights (88 000; one byte each when quantised).
 
-Features of a frame, 24 + 24 + 48:
+What it hears is told in :mod:`unmuffle.enhancers.neural.bands`, and computed by that very code, in training
+as at run time: features need no gradient. For each band the network answers with a gain :math:`g` and the
+share :math:`r` of a comb filter that is tuned to the pitch,
 
-* logarithms of the band energies, less their mean over the last second;
-* their change since the last frame;
-* the normalised autocorrelation at 48 lags from 2 to 11.4 ms, from the power spectrum compressed
-  to :math:`|X|^{0.5}` (which whitens): where it has a peak there is a voice, and how high it is says how
-  clearly. All lags instead of one pitch: no decision is taken before the network can take it.
+.. math:: Y = g \, ((1 - r) X + r P),
 
-The gains of the bands are drawn out to the bins by the triangles that made the bands.
+:math:`P` the frame one pitch period earlier: bands cannot part the harmonics of a voice from what lies
+between them, a comb can (Valin filters with a strength by rule; here it is learned, as the loss sees
+:math:`Y`). And with one number for the frame: is somebody speaking?
 
-Shapes: ``(batch, channels, frames, 161, 2)`` in and out, gains linked. State: ``level`` (batch, 2, 99),
-``before`` (batch, 1, 24), ``h0``, ``h1`` (1, batch, hidden).
+Shapes: samples ``(batch, 1, frames, 160)`` in and out, 160 late. State: that of the analysis, see
+:class:`~unmuffle.enhancers.neural.bands.Analysis`, for each item of the batch; ``tail`` (batch, 160) of the
+synthesis; ``h0``, ``h1`` (1, batch, hidden). What is exported is :class:`TinyCore`, features to gains.
 """
 
 from __future__ import annotations
@@ -25,12 +26,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...enhancers.neural import bands
 from ...errors import ParameterError
-from ...signal.stft import StftSpec
-from .parts import LOG_FLOOR, Meter, erb_bands
 
-BINS, BANDS, LAGS = 161, 24, 48
-_FIRST_LAG_S, _LAG_STEP_S = 2e-3, 2e-4
+BANDS = bands.BANDS
 
 
 @dataclass(frozen=True)
@@ -45,59 +44,111 @@ class TinyConfig:
             raise ParameterError(f"{self} makes no network; dense >= 4, hidden >= 4")
 
 
-class Tiny(nn.Module):
-    """The network; see the module's text."""
+class TinyCore(nn.Module):
+    """Features ``(batch, frames, 130)`` to ``(batch, frames, 65)``: gains, comb shares and voice, 0 to 1."""
 
-    domain = "spectrum"
-    spec = StftSpec()
-    sample_rate = 16_000
-    frame = latency = 0  # of waveforms only
-    causal = True
-    linked = True
+    domain = "features"
 
-    bands: Tensor
-    spread: Tensor
-    lags: Tensor
-
-    def __init__(self, config: TinyConfig | None = None) -> None:
+    def __init__(self, config: TinyConfig) -> None:
         super().__init__()
-        self.config = c = config or TinyConfig()
-        self.meter = Meter()
-        shares = erb_bands(BINS, 8000.0, BANDS)
-        self.register_buffer("bands", shares / shares.sum(0, keepdim=True), persistent=False)
-        self.register_buffer("spread", shares.T.contiguous(), persistent=False)
-        lag = _FIRST_LAG_S + _LAG_STEP_S * np.arange(LAGS)
-        waves = np.cos(2 * np.pi * 50.0 * np.arange(BINS)[:, None] * lag[None])
-        waves[0] *= 0.5
-        waves[80:] = 0.0  # voices are periodic below 4 kHz
-        self.register_buffer("lags", torch.from_numpy(waves.astype(np.float32)), persistent=False)
-        self.dense = nn.Linear(2 * BANDS + LAGS, c.dense)
+        self.config = c = config
+        self.dense = nn.Linear(bands.FEATURES, c.dense)
         self.grus = nn.ModuleList((nn.GRU(c.dense, c.hidden), nn.GRU(c.hidden, c.hidden)))
-        self.gains = nn.Linear(c.hidden, BANDS)
-        nn.init.constant_(self.gains.bias, 2.0)
+        self.out = nn.Linear(c.hidden, bands.OUTPUTS)
+        with torch.no_grad():  # begin as a wire
+            self.out.bias[:BANDS] = 2.0
+            self.out.bias[BANDS : 2 * BANDS] = -2.0
 
     def state_names(self) -> list[str]:
         """Names of the state tensors, in order."""
-        return ["level", "before", "h0", "h1"]
+        return ["h0", "h1"]
 
     def initial(self, batch: int = 1, channels: int = 1) -> list[Tensor]:
         """State before the first frame."""
-        hidden = [torch.zeros(1, batch, self.config.hidden) for _ in range(2)]
-        return [self.meter.initial(batch), torch.zeros(batch, 1, BANDS), *hidden]
+        return [torch.zeros(1, batch, self.config.hidden) for _ in range(2)]
 
-    def forward(self, spectrum: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """Scaled spectrum and new state."""
-        power = spectrum.square().sum(-1).mean(1)
-        logs = 0.5 * torch.log(power @ self.bands + LOG_FLOOR)
-        mean, level = self.meter(logs.mean(-1), state[0])
-        logs = logs - mean.unsqueeze(-1)
-        before = torch.cat((state[1], logs), 1)
-        change = logs - before[:, :-1]
-        flat = (power + LOG_FLOOR).sqrt().sqrt()
-        voiced = (flat @ self.lags) / flat[..., :80].sum(-1, keepdim=True)
-        y = torch.tanh(self.dense(torch.cat((logs, change, 4.0 * voiced), -1))).transpose(0, 1)
-        first, h0 = self.grus[0](y, state[2])
-        second, h1 = self.grus[1](first, state[3])
-        gains = torch.sigmoid(self.gains(first + second)).transpose(0, 1)
-        gain = (gains.to(power.dtype) @ self.spread)[:, None, :, :, None]
-        return (spectrum * gain, level, before[:, -1:], h0, h1)
+    def logits(self, features: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """What the outputs are before the sigmoid, and the new state."""
+        y = torch.tanh(self.dense(features)).transpose(0, 1)
+        first, h0 = self.grus[0](y, state[0])
+        second, h1 = self.grus[1](first, state[1])
+        return self.out(first + second).transpose(0, 1), h0, h1
+
+    def forward(self, features: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Outputs and new state."""
+        y, *after = self.logits(features, *state)
+        return (torch.sigmoid(y), *after)
+
+
+def apply(outputs: Tensor, spectrum: Tensor, comb: Tensor) -> Tensor:
+    """Gains and comb shares on spectra.
+
+    Args:
+        outputs: of :class:`TinyCore`, ``(batch, frames, 65)``.
+        spectrum, comb: ``(batch, frames, 161, 2)``.
+    """
+    spread = torch.from_numpy(bands.SPREAD).to(outputs.device)
+    gain, share = (v @ spread for v in outputs.float()[..., : 2 * BANDS].split(BANDS, -1))
+    return (gain * (1.0 - share)).unsqueeze(-1) * spectrum + (gain * share).unsqueeze(-1) * comb
+
+
+class Tiny(nn.Module):
+    """The network with its analysis and synthesis; see the module's text."""
+
+    domain = "wave"
+    spec = bands.SPEC
+    sample_rate = bands.RATE
+    frame = latency = 160
+    causal = True
+    linked = False
+
+    synthesis: Tensor
+
+    def __init__(self, config: TinyConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or TinyConfig()
+        self.core = TinyCore(self.config)
+        frames = self.spec.at(self.sample_rate)
+        self._analysis = bands.Analysis(frames, 1)
+        self.register_buffer("synthesis", torch.from_numpy(frames.synthesis.copy()), persistent=False)
+
+    def state_names(self) -> list[str]:
+        """Names of the state tensors, in order."""
+        return [*self._analysis.initial(), "tail", *self.core.state_names()]
+
+    def initial(self, batch: int = 1, channels: int = 1) -> list[Tensor]:
+        """State before the first frame."""
+        one = [torch.from_numpy(s) for s in self._analysis.initial().values()]
+        heard = [s.expand(batch, *s.shape).clone() for s in one]
+        return [*heard, torch.zeros(batch, self.frame), *self.core.initial(batch)]
+
+    def forward(self, samples: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Enhanced samples and new state."""
+        batch, _, count, _ = samples.shape
+        device = samples.device
+        names = list(self._analysis.initial())
+        held = [s.detach().cpu().numpy() for s in state[: len(names)]]
+        x = samples.detach().float().cpu().numpy().reshape(batch, 1, count * self.frame)
+        heard, after = [], []
+        for i in range(batch):
+            one, new = self._analysis.step(x[i], {n: s[i] for n, s in zip(names, held, strict=True)})
+            heard.append(one)
+            after.append(new)
+
+        def tensor(parts: list[np.ndarray]) -> Tensor:
+            return torch.from_numpy(np.stack(parts)).to(device)
+
+        features = tensor([h.features for h in heard])
+        spectrum, comb = (
+            torch.view_as_real(tensor(s)) for s in ([h.spectrum[0] for h in heard], [h.comb[0] for h in heard])
+        )
+        outputs, *hidden = self.core(features, *state[len(names) + 1 :])
+        y = torch.fft.irfft(torch.view_as_complex(apply(outputs, spectrum, comb)), 2 * self.frame) * self.synthesis
+        rest = torch.cat((state[len(names)].unsqueeze(1), y[:, :, self.frame :]), 1)
+        out = y[:, :, : self.frame] + rest[:, :-1]
+        kept = [tensor([a[n] for a in after]) for n in names]
+        return (out.unsqueeze(1), *kept, rest[:, -1], *hidden)
+
+    def streaming(self) -> nn.Module:
+        """What is exported: features to gains."""
+        return self.core

@@ -1,0 +1,397 @@
+"""Trains the shipped network ``tiny``: mixtures and their features once, then many quick epochs.
+
+    python scripts/train_tiny.py DATA/manifest.csv RUN [--minutes 40] [--hours 27] [--seed 0] ...
+
+``RUN`` gets ``pool`` (recordings, decoded once), ``train`` and ``valid`` (mixtures, rendered once), features
+beside them, ``last.pt`` (averaged weights, as ``unmuffle.export`` takes them) and ``log.csv``. A second run in the
+same folder finds what is there. Validation speakers and noises are split off the training recordings.
+
+The general trainer can train ``tiny`` too, but computes the features of each mixture anew in each step; here a step
+on four minutes of sound takes half a second on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from unmuffle.data import manifest, pool
+from unmuffle.data.mix import MixConfig, Mixer, Mixture
+from unmuffle.data.render import Rendered, render
+from unmuffle.enhancers.neural import bands
+from unmuffle.train import checkpoint, losses, nets
+from unmuffle.train.config import TrainConfig
+from unmuffle.train.nets.tiny import BANDS, Tiny, apply
+from unmuffle.train.perceptual import Disturbance, Stoi
+from unmuffle.train.stft import Stft
+
+VALID_ITEMS = 160
+EPOCH_ITEMS = 1024
+
+
+def main() -> None:
+    """Prepare and train."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("manifest", help="manifest.csv of a collection")
+    options.add_argument("run", type=Path, help="folder for everything that is made")
+    options.add_argument("--name", default="tiny", help="of this run within the folder")
+    options.add_argument("--hours", type=float, default=27.3, help="of mixtures")
+    options.add_argument("--minutes", type=float, default=40.0, help="of training")
+    options.add_argument("--batch", type=int, default=128)
+    options.add_argument("--rate", type=float, default=3e-3, help="largest learning rate")
+    options.add_argument("--dense", type=int, default=64)
+    options.add_argument("--hidden", type=int, default=80)
+    options.add_argument("--gain-loss", type=float, default=0.1)
+    options.add_argument("--voice-loss", type=float, default=0.01)
+    options.add_argument("--over", type=float, default=0.1, help="weight of over-suppression")
+    options.add_argument("--width-power", type=float, default=0.3, help="weight of a band: its width to this power")
+    options.add_argument("--exact", action="store_true", help="loss over bins (slow), not bands; the last two need it")
+    options.add_argument("--stoi-loss", type=float, default=0.0)
+    options.add_argument("--disturbance-loss", type=float, default=0.0)
+    options.add_argument("--start", type=Path, help="weights to begin with (last.pt of another run)")
+    options.add_argument("--seed", type=int, default=0)
+    args = options.parse_args()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    epochs = max(1, round(args.hours * 3600 / 4 / EPOCH_ITEMS))
+    train, valid = prepare(args.manifest, args.run, epochs)
+    fit(args, train, valid)
+
+
+# -- mixtures and features -----------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Part:
+    """Mixtures with what is computed of them once: item i is row i everywhere."""
+
+    mixtures: Rendered
+    features: NDArray[np.float16]
+    lags: NDArray[np.float32]
+    sums: NDArray[np.float16]
+    """Per band: means of X X, P P, X P, S S, X S, P S (noisy, one period earlier, target), as signed roots."""
+
+
+def prepare(table: str, run: Path, epochs: int) -> tuple[Part, Part]:
+    """Training and validation part; what is there already is used."""
+    home = run / "pool"
+    if not (home / pool.INDEX).is_file():
+        clips = manifest.split_validation(manifest.from_csv(table))
+        print(manifest.summary(clips), flush=True)
+        print("not decoded:", pool.pack(clips, home), flush=True)
+    packed = pool.Pool(home)
+    config = MixConfig(seconds=4.0, snr_low_db=-7.0, snr_high_db=20.0, seed=3)
+    made = []
+    for split, rounds, items in (("train", epochs, EPOCH_ITEMS), ("valid", 1, VALID_ITEMS)):
+        folder = run / split
+        if not (folder / "rendered.json").is_file():
+            render(Mixer(packed, config, split), folder, rounds, items)
+        made.append(heard(Rendered(folder), folder))
+    return made[0], made[1]
+
+
+def heard(mixtures: Rendered, folder: Path) -> Part:
+    """Features and lags of all mixtures, computed once."""
+    frames = bands.SPEC.at(bands.RATE)
+    count = -(-(mixtures.length + frames.latency) // frames.hop)
+    size = mixtures.count
+    shapes = {
+        "features.f16": (size, count, bands.FEATURES),
+        "lags.f32": (size, count),
+        "sums.f16": (size, count, 6, bands.BANDS),
+    }
+
+    def maps(mode: str, *names: str) -> Any:
+        kinds = {"f16": "<f2", "f32": "<f4"}
+        return [np.memmap(folder / n, kinds[n[-3:]], mode, shape=shapes[n]) for n in names]  # type: ignore[call-overload]
+
+    begun = time.perf_counter()
+    if not (folder / "features.done").is_file():
+        features, lags = maps("w+", "features.f16", "lags.f32")
+        analysis = bands.Analysis(frames, 1)
+        for i in range(size):
+            x = np.zeros((1, count * frames.hop), np.float32)
+            x[0, : mixtures.length] = row(mixtures, i).noisy
+            one, _ = analysis.step(x, analysis.initial())
+            features[i], lags[i] = one.features, one.lag
+            if i % 2048 == 2047:
+                print(f"features of {i + 1} of {size}, {time.perf_counter() - begun:.0f} s", flush=True)
+        (folder / "features.done").touch()
+    if not (folder / "sums.done").is_file():
+        (sums,) = maps("w+", "sums.f16")
+        part = Part(mixtures, *maps("r", "features.f16", "lags.f32"), sums)
+        stft = Stft(frames)
+        mean = torch.from_numpy((bands.SPREAD / bands.SPREAD.sum(1, keepdims=True)).T.copy())
+        for i in range(0, size, 16):
+            b = batch(part, np.arange(i, min(i + 16, size)), stft)
+            x, p, s = b.noisy, b.comb, b.target
+            found = torch.stack(
+                [(u * v).sum(-1) @ mean for u, v in ((x, x), (p, p), (x, p), (s, s), (x, s), (p, s))], 2
+            )
+            sums[i : i + 16] = (torch.sign(found) * found.abs().sqrt()).numpy()
+            if i % 2048 == 0:
+                print(f"sums of {i} of {size}, {time.perf_counter() - begun:.0f} s", flush=True)
+        (folder / "sums.done").touch()
+    return Part(mixtures, *maps("r", *shapes))
+
+
+def row(mixtures: Rendered, i: int) -> Mixture:
+    """A mixture by its number."""
+    return mixtures.item(i // mixtures.epoch_items, i % mixtures.epoch_items)
+
+
+@dataclasses.dataclass
+class Batch:
+    """All that a step needs. Spectra are ``(batch, frames, 161, 2)``."""
+
+    features: Tensor
+    noisy: Tensor
+    comb: Tensor
+    target: Tensor
+    wave: Tensor
+    band_hz: Tensor
+    gain: Tensor
+
+
+def batch(part: Part, rows: NDArray[np.int64], stft: Stft) -> Batch:
+    """Mixtures of these rows, each brought to an RMS near 1 (as :class:`~unmuffle.train.losses.Combined` does)."""
+    frames = stft.frames
+    mixtures = [row(part.mixtures, int(i)) for i in rows]
+    noisy = np.stack([m.noisy for m in mixtures])
+    target = np.stack([m.target for m in mixtures])
+    rms = np.sqrt(np.mean(target**2, 1, keepdims=True)) + 0.25 * np.sqrt(np.mean(noisy**2, 1, keepdims=True))
+    gain = (1.0 / (rms + 1e-6)).astype(np.float32)
+    noisy, target = noisy * gain, target * gain
+    # The frame one lag earlier, as bands.Analysis makes it.
+    lag = part.lags[rows] * (frames.hop / 80.0)
+    count, reach = lag.shape[1], 2 * 130
+    joined = np.pad(noisy, ((0, 0), (reach + frames.size - frames.hop, count * frames.hop - noisy.shape[1])))
+    whole = np.floor(lag)
+    first = reach + np.arange(count) * frames.hop - whole.astype(np.int64)
+    pieces = np.lib.stride_tricks.sliding_window_view(joined, frames.size, axis=1)
+    earlier = pieces[np.arange(len(rows))[:, np.newaxis], first] * frames.analysis
+    angle = torch.from_numpy(lag - whole).unsqueeze(-1) * (-2.0 * math.pi / frames.size * torch.arange(frames.bins))
+    comb = torch.fft.rfft(torch.from_numpy(earlier)) * torch.polar(torch.ones_like(angle), angle)
+    wave = torch.from_numpy(target)
+    band = torch.tensor([m.band_hz for m in mixtures])
+    return Batch(
+        torch.from_numpy(part.features[rows].astype(np.float32)),
+        stft(torch.from_numpy(noisy)),
+        torch.view_as_real(comb),
+        stft(wave),
+        wave,
+        band,
+        torch.from_numpy(gain),
+    )
+
+
+# -- training ------------------------------------------------------------------------------------
+
+
+class Loss(nn.Module):
+    """Spectrum after the gains, gains against ideal ones, voice, and what hearing makes of it."""
+
+    def __init__(self, args: argparse.Namespace, stft: Stft) -> None:
+        super().__init__()
+        self.args, self.stft = args, stft
+        self.stoi = Stoi(bands.RATE) if args.stoi_loss else None
+        self.disturbance = Disturbance(bands.RATE) if args.disturbance_loss else None
+        self.shares = torch.from_numpy(bands.SPREAD.T.copy())
+        self.width = self.shares.sum(0).pow(args.width_power)
+
+    def quick(self, logits: Tensor, sums: Tensor, band_hz: Tensor) -> Tensor:
+        """The loss from the sums of bands alone: no spectra are needed, and a fifth of the arithmetic.
+
+        A band is treated like a bin of :func:`~unmuffle.train.losses.compressed`: its energy after gain and comb,
+        and its product with the target, follow from the sums.
+        """
+        args = self.args
+        g, r = torch.sigmoid(logits[..., : 2 * BANDS]).split(BANDS, -1)
+        xx, pp, xp, ss, xs, ps = (sums * sums.abs()).unbind(2)
+        q = 1.0 - r
+        e = (g * g * (q * q * xx + r * r * pp + 2.0 * q * r * xp)).clamp(min=0.0) + 1e-4
+        t = ss + 1e-4
+        ec, tc = e.pow(0.15), t.pow(0.15)
+        short = tc - ec
+        error = 0.5 * short.square() + args.over * short.clamp(min=0.0).square()
+        error = error + 0.5 * (ec.square() + tc.square() - 2.0 * g * (q * xs + r * ps) * (ec * tc / (e * t).sqrt()))
+        weight = (losses.band_weight(self.stft, band_hz) @ self.shares > 0).float() * self.width
+        total = ((error.mean(1) * weight).sum(-1) / weight.sum(-1)).mean()
+        if args.gain_loss:
+            ideal = ((ss + 1e-6) / (xx + 1e-6)).clamp(max=1.0).pow(0.25)  # root of the gain
+            miss = (g.clamp(min=1e-6).sqrt() - ideal).square()
+            total = total + args.gain_loss * ((miss + 10.0 * miss.square()) * (weight > 0).unsqueeze(1)).mean()
+        if args.voice_loss:
+            total = total + args.voice_loss * self.voice(logits, (ss * self.shares.sum(0)).sum(-1) / 161.0)
+        return total
+
+    @staticmethod
+    def voice(logits: Tensor, power: Tensor) -> Tensor:
+        """Cross-entropy of the answer to: is the target within 40 dB of its loudest frame?"""
+        spoken = (power > 1e-4 * power.amax(1, keepdim=True).clamp(min=1.0)).float()
+        return nn.functional.binary_cross_entropy_with_logits(logits[..., -1], spoken)
+
+    def forward(self, logits: Tensor, b: Batch) -> tuple[Tensor, Tensor]:
+        """The loss, and the enhanced spectrum."""
+        args = self.args
+        outputs = torch.sigmoid(logits)
+        enhanced = apply(outputs, b.noisy, b.comb)
+        weight = losses.band_weight(self.stft, b.band_hz)
+        total = losses.compressed(enhanced, b.target, weight, over=args.over)
+        target = b.target.square().sum(-1)
+        if args.gain_loss:
+            wanted, there = (x @ self.shares for x in (target, b.noisy.square().sum(-1)))
+            ideal = ((wanted + 1e-6) / (there + 1e-6)).clamp(max=1.0).pow(0.25)  # root of the gain
+            found = outputs[..., :BANDS].clamp(min=1e-6).sqrt()
+            miss = (found - ideal).square()
+            heard = (weight @ self.shares > 0).float().unsqueeze(1)
+            total = total + args.gain_loss * ((miss + 10.0 * miss.square()) * heard).mean()
+        if args.voice_loss:
+            total = total + args.voice_loss * self.voice(logits, target.mean(-1))
+        if self.stoi is not None or self.disturbance is not None:
+            wave = self.stft.inverse(enhanced, b.wave.shape[1])
+            if self.stoi is not None:
+                total = total + args.stoi_loss * self.stoi(wave, b.wave)
+            if self.disturbance is not None:
+                total = total + args.disturbance_loss * self.disturbance(wave, b.wave)
+        return total, enhanced
+
+
+def fit(args: argparse.Namespace, train: Part, valid: Part) -> None:
+    """Train for the given time; the learning rate falls along a cosine, weights are averaged."""
+    torch.manual_seed(args.seed)
+    rng = np.random.default_rng(args.seed)
+    folder = args.run / args.name
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe = TrainConfig(
+        net="tiny",
+        sizes={"dense": args.dense, "hidden": args.hidden},
+        batch=args.batch,
+        learning_rate=args.rate,
+        budget_minutes=args.minutes,
+        seed=args.seed,
+        mix=train.mixtures.config,
+        bf16=False,
+    )
+    net = nets.make("tiny", recipe.sizes)
+    if args.start:
+        net.load_state_dict(checkpoint.load(args.start)["averages"])
+    assert isinstance(net, Tiny)
+    core = net.core
+    stft = Stft(net.spec.at(net.sample_rate))
+    loss = Loss(args, stft)
+    optimiser = torch.optim.AdamW(core.parameters(), args.rate, weight_decay=1e-4)
+    averages = {k: v.clone() for k, v in net.state_dict().items()}
+    begun, step, epoch = time.perf_counter(), 0, 0
+    limits = torch.tensor([row(train.mixtures, i).band_hz for i in range(train.mixtures.count)])
+    order = np.zeros(0, np.int64)
+    limit = 60.0 * args.minutes
+    last = begun
+    while True:
+        summed = []
+        for _ in range(EPOCH_ITEMS // args.batch):
+            if len(order) < args.batch:
+                order = rng.permutation(train.mixtures.count)
+            rows, order = np.sort(order[: args.batch]), order[args.batch :]
+            done = min(1.0, (time.perf_counter() - begun) / limit)
+            rate = args.rate * min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            if args.exact:
+                b = batch(train, rows, stft)
+                value = loss(core.logits(b.features, *core.initial(args.batch))[0], b)[0]
+            else:
+                features = torch.from_numpy(train.features[rows].astype(np.float32))
+                sums = torch.from_numpy(train.sums[rows].astype(np.float32))
+                value = loss.quick(core.logits(features, *core.initial(args.batch))[0], sums, limits[rows])
+            optimiser.zero_grad(set_to_none=True)
+            value.backward()
+            nn.utils.clip_grad_norm_(core.parameters(), 1.0)
+            optimiser.step()
+            step += 1
+            summed.append(float(value.detach()))
+            keep = min(0.998, (1 + step) / (10 + step))
+            with torch.no_grad():
+                for k, v in net.state_dict().items():
+                    averages[k].lerp_(v, 1.0 - keep)
+        epoch += 1
+        now = time.perf_counter()
+        ended = now - begun > limit
+        if epoch % 8 and not ended:
+            continue
+        line = {
+            "epoch": epoch,
+            "minutes": (now - begun) / 60,
+            "times_real_time": 8 * EPOCH_ITEMS * 4 / (now - last),
+            "rate": rate,
+            "train_loss": float(np.mean(summed)),
+            **validate(core, averages, valid, stft, loss, args.batch),
+        }
+        last = time.perf_counter()
+        log(folder / "log.csv", line)
+        print(" ".join(f"{k} {v:.4g}" for k, v in line.items()), flush=True)
+        facts = {"script": {k: str(v) for k, v in vars(args).items()}, "log": line}
+        checkpoint.save(folder / "last.pt", {"recipe": recipe.to_dict(), "averages": averages, "step": step, **facts})
+        if ended:
+            return
+
+
+@torch.no_grad()
+def validate(
+    core: nn.Module, averages: dict[str, Tensor], part: Part, stft: Stft, loss: Loss, size: int
+) -> dict[str, float]:
+    """Loss, SI-SDR, PESQ and ESTOI of the averaged weights on held-out voices and noises."""
+    from unmuffle.evaluate.pesq import pesq_wb
+    from unmuffle.evaluate.stoi import estoi
+
+    kept = {k: v.clone() for k, v in core.state_dict().items()}
+    core.load_state_dict({k.removeprefix("core."): v for k, v in averages.items() if k.startswith("core.")})
+    total, scores = 0.0, []
+    count = part.mixtures.count
+    for start in range(0, count, size):
+        rows = np.arange(start, min(start + size, count))
+        b = batch(part, rows, stft)
+        logits = core.logits(b.features, *core.initial(len(rows)))[0]
+        value, enhanced = loss(logits, b)
+        total += float(value) * len(rows)
+        wave = stft.inverse(enhanced, b.wave.shape[1])
+        for i, number in enumerate(rows):
+            if math.isfinite(row(part.mixtures, int(number)).snr_db):
+                got = [-float(losses.si_sdr(wave[i : i + 1], b.wave[i : i + 1]))]
+                if number < 64:
+                    pair = [x / max(float(x.abs().max()), 1e-6) * 0.5 for x in (b.wave[i], wave[i])]
+                    clean, out = (x.numpy() for x in pair)
+                    got += [float(pesq_wb(clean, out, bands.RATE)), float(estoi(clean, out, bands.RATE))]
+                scores.append(got)
+    core.load_state_dict(kept)
+    longer = np.array([s for s in scores if len(s) == 3])
+    return {
+        "valid_loss": total / count,
+        "si_sdr": float(np.mean([s[0] for s in scores])),
+        "pesq": float(longer[:, 1].mean()),
+        "estoi": float(longer[:, 2].mean()),
+    }
+
+
+def log(path: Path, line: dict[str, Any]) -> None:
+    """Append a line to the table of the run."""
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as out:
+        table = csv.DictWriter(out, list(line))
+        if new:
+            table.writeheader()
+        table.writerow({k: f"{v:.6g}" for k, v in line.items()})
+
+
+if __name__ == "__main__":
+    main()
