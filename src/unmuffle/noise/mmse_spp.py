@@ -125,7 +125,7 @@ class MmseSpp(NoiseTracker):
         np.multiply(q, s["fresh"], w)
         np.add(absence, w, absence)
         np.less(absence, s["least"], mask)
-        if mask.any():
+        if np.count_nonzero(mask):
             np.maximum(q, s["least"], out=q, where=mask)
         # noise += (1 - a) (1 - p) (beta P - noise), except in digital silence
         np.multiply(power, s["beta"], w)
@@ -133,7 +133,8 @@ class MmseSpp(NoiseTracker):
         np.multiply(q, s["gain"], q)
         np.multiply(w, q, w)
         np.greater(power, s["silence"], mask)
-        np.multiply(w, mask, w)
+        if np.count_nonzero(mask) < mask.size:
+            np.multiply(w, mask, w)
         np.add(noise, w, noise)
         if not s["startup"]["done"]:
             startup.step(power, s["startup"], noise)

@@ -6,6 +6,7 @@ One convention everywhere: float32 in [-1, 1], shape ``(channels, samples)``, ti
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -70,7 +71,7 @@ def as_block(x: Any, channels: int | None = None) -> Samples:
         hint = "; this looks like (samples, channels): pass x.T" if array.shape[1] == channels else ""
         raise ShapeError(f"expected {channels} channel(s), got shape {array.shape}{hint}")
     # A sum is finite exactly when every term is (float32 terms cannot overflow a float64 sum).
-    if array.size and not np.isfinite(np.add.reduce(array, axis=None, dtype=np.float64)):
+    if array.size and not math.isfinite(np.add.reduce(array, axis=None, dtype=np.float64)):
         bad = int(np.flatnonzero(~np.isfinite(array).all(axis=0))[0])
         raise NonFiniteError(f"sample {bad} is {array[:, bad]!r}; replace NaN and infinity before enhancing")
     if array.dtype != np.float32:

@@ -37,10 +37,10 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from ..errors import ParameterError
 from .blocks import Fifo, Samples, as_block, check_channels, check_rate
+from .transforms import irfft, rfft
 
 Spectrum = NDArray[np.complex64]
 """complex64, shape ``(channels, frames, bins)``."""
@@ -137,7 +137,7 @@ class Frames:
         else:
             view = np.lib.stride_tricks.sliding_window_view(joined, self.size, axis=1)[:, :: self.hop]
             windowed = view * self.analysis
-        return fft.rfft(windowed, axis=-1), joined[:, count * self.hop :]
+        return rfft(windowed), joined[:, count * self.hop :]
 
     def inverse(self, spectrum: Spectrum, tail: Samples) -> tuple[Samples, Samples]:
         """Transform ``k`` frames back into ``k * hop`` finished samples.
@@ -149,7 +149,7 @@ class Frames:
         Returns:
             Samples ``(channels, k * hop)``, late by :attr:`latency`, and the new tail.
         """
-        frames = fft.irfft(spectrum, self.size, axis=-1)
+        frames = irfft(spectrum, self.size)
         frames *= self.synthesis
         channels, count, _ = frames.shape
         parts = self.size // self.hop

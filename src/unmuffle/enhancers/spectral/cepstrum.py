@@ -29,9 +29,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from scipy import fft
 
 from ...signal.stft import Frames
+from ...signal.transforms import dct1
 from .gain import Array, scalar
 
 ENVELOPE_S: Final = (0.000_15, 0.5e-3)
@@ -99,8 +99,9 @@ class CepstralSmoother:
         Returns:
             A new array.
         """
-        cepstra = self._transform(log_spectrum)
-        pitches = cepstra if pitch_spectrum is log_spectrum else self._transform(pitch_spectrum)
+        # The transform of an even sequence, given and returned by its first half; twice is times N.
+        cepstra = dct1(log_spectrum)
+        pitches = cepstra if pitch_spectrum is log_spectrum else dct1(pitch_spectrum)
         search = pitches[:, self.low : self.high]
         peaks = search.argmax(axis=-1) if search.shape[1] else np.zeros(len(cepstra), np.intp)
         factor, mean = state["factor"], state["cepstrum"]
@@ -126,9 +127,4 @@ class CepstralSmoother:
             np.add(mean, fresh, out=mean)
             fresh[:] = mean
         cepstra *= self.scale
-        return self._transform(cepstra)
-
-    def _transform(self, half: Array) -> Array:
-        """The transform of an even sequence, given and returned by its first half; twice is times ``N``."""
-        out: Array = fft.dct(half, type=1, axis=-1)
-        return out
+        return dct1(cepstra)
