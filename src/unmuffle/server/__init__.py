@@ -14,6 +14,8 @@ uploads        a body of any size to a file of ours, in constant memory
 asked          what a client may ask for, checked before work begins
 spool          folders for uploads and results; nothing survives the server
 worker, crew   child processes that enhance files, and their queue
+listening      in a worker: before and after side by side, for a page to compare
+scores         in a worker: what can be said about a recording without a reference
 jobs           long files: submit, progress, result, cancel
 reply          a finished file on its way to the client
 protocol       the wire format of ``/stream``
@@ -21,6 +23,7 @@ lanes          threads in which streams run
 capacity       what a stream costs, and whether one more fits
 session        one ``/stream`` connection
 metrics        what is counted, for Prometheus
+static, page/  the web page at ``/``, and the headers that keep it to this server
 app, run       the ASGI application, and the process around it
 =============  ==============================================================================
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +18,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import WebSocketRoute
 
 from ..enhancers import params, registry
-from ..errors import MissingExtraError, UnmuffleError
+from ..errors import MissingExtraError, ParameterError, UnmuffleError
+from . import static
 from .asked import Asked
 from .capacity import Capacity
 from .config import ServerConfig
@@ -29,8 +30,10 @@ from .guard import Guard
 from .jobs import Jobs
 from .keys import Limits
 from .lanes import Lanes
+from .listening import LISTEN_S
 from .metrics import Metrics
 from .reply import FileReply
+from .scores import SCORES_S
 from .session import Session
 from .spool import Spool
 from .uploads import Body, Disconnected, Upload, disposition, extension_of, receive_upload, safe_name
@@ -151,10 +154,11 @@ class State:
 
     # -- files -----------------------------------------------------------------------------------
 
-    def task(self, upload: Upload, folder: Path, asked: Asked) -> dict[str, Any]:
+    def task(self, upload: Upload, folder: Path, asked: Asked, kind: str = "enhance") -> dict[str, Any]:
         """What a worker is told."""
         config = self.config
         return {
+            "kind": kind,
             "source": str(upload.path),
             "folder": str(folder),
             "name": safe_name(upload.filename),
@@ -167,7 +171,9 @@ class State:
             },
         }
 
-    async def receive(self, request: Request, folder: Path) -> tuple[Upload, Asked]:
+    async def receive(
+        self, request: Request, folder: Path, parse: Callable[[list[tuple[str, str]]], Asked] = Asked.parse
+    ) -> tuple[Upload, Asked]:
         """An upload and what to do with it.
 
         Raises:
@@ -178,11 +184,11 @@ class State:
         body = Body(request.receive, self.config)
         query = list(request.query_params.multi_items())
         if query:  # a mistake in the address is answered before the body is read
-            await asyncio.to_thread(Asked.parse, query)
+            await asyncio.to_thread(parse, query)
         upload = await receive_upload(body, headers, folder, self.config)
         self.metrics.uploaded.inc(upload.bytes)
         pairs = query + upload.fields
-        asked = await asyncio.to_thread(Asked.parse, pairs)
+        asked = await asyncio.to_thread(parse, pairs)
         given = dict(pairs).get("filename")
         if given:
             upload.filename = given
@@ -237,6 +243,8 @@ def create_app(config: ServerConfig | None = None) -> FastAPI:
     _service(app, state)
     _files(app, state)
     _jobs(app, state)
+    _scores(app, state)
+    _page(app, state)
 
     class Stream:
         """``WS /stream``."""
@@ -329,17 +337,7 @@ def _files(app: FastAPI, state: State) -> None:
         keep = False
         try:
             upload, asked = await state.receive(request, folder)
-            work = asyncio.ensure_future(state.crew.work(place, state.task(upload, folder, asked)))
-            gone = asyncio.ensure_future(_gone(request))
-            try:
-                await asyncio.wait([work, gone], return_when=asyncio.FIRST_COMPLETED)
-                if not work.done():
-                    raise Disconnected
-                result = work.result()
-            finally:
-                for task in (work, gone):
-                    task.cancel()
-                await asyncio.wait([work, gone])
+            result = await _worked(state, request, place, state.task(upload, folder, asked))
             state.count_file(result)
             made = state.reply(result, upload.filename, asked.method, lambda: state.spool.remove(folder))
             keep = True
@@ -348,6 +346,26 @@ def _files(app: FastAPI, state: State) -> None:
             state.crew.leave(place)
             if not keep:
                 state.spool.remove(folder)
+
+
+async def _worked(state: State, request: Request, place: Place, task: dict[str, Any]) -> dict[str, Any]:
+    """The answer of a worker, unless the client goes first.
+
+    Raises:
+        Fault: it cannot be done.
+        Disconnected: the client has gone.
+    """
+    work = asyncio.ensure_future(state.crew.work(place, task))
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait([work, gone], return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise Disconnected
+        return work.result()
+    finally:
+        for started in (work, gone):
+            started.cancel()
+        await asyncio.wait([work, gone])
 
 
 async def _place(state: State) -> tuple[Place, Path]:
@@ -370,6 +388,19 @@ def _jobs(app: FastAPI, state: State) -> None:
         responses=fault_responses(400, 401, 408, 413, 422, 429, 503),
     )  # fmt: skip
     async def submit(request: Request) -> JSONResponse:
+        return await begun(request, "enhance")
+
+    @app.post(
+        "/listen", status_code=202, summary="Submit a media file to compare before and after",
+        description="A job whose result is a WAV of 32-bit floats, at most five minutes long: the channels of the "
+        "input, then those of the output at its full effect. strength, loudness and to do not matter here.",
+        openapi_extra={"requestBody": UPLOAD_BODY, "parameters": UPLOAD_OPTIONS},
+        responses=fault_responses(400, 401, 408, 413, 422, 429, 503),
+    )  # fmt: skip
+    async def listen(request: Request) -> JSONResponse:
+        return await begun(request, "listen")
+
+    async def begun(request: Request, kind: str) -> JSONResponse:
         if state.draining:
             raise state.shutting_down()
         state.jobs.check_room()
@@ -378,7 +409,7 @@ def _jobs(app: FastAPI, state: State) -> None:
             upload, asked = await state.receive(request, folder)
             state.jobs.check_room()  # others may have come meanwhile
             name = safe_name(upload.filename)
-            job = state.jobs.submit(owner(request), name, folder, place, state.task(upload, folder, asked))
+            job = state.jobs.submit(owner(request), name, folder, place, state.task(upload, folder, asked, kind))
         except BaseException:
             state.crew.leave(place)
             state.spool.remove(folder)
@@ -413,6 +444,56 @@ def _jobs(app: FastAPI, state: State) -> None:
         job = state.jobs.get(owner(request), number)
         await state.jobs.delete(job)
         return JSONResponse({"id": job.id, "status": job.status, "deleted": True})
+
+
+def _scores(app: FastAPI, state: State) -> None:
+    @app.post(
+        "/scores", summary="Score a recording without a reference",
+        openapi_extra={"requestBody": UPLOAD_BODY},
+        responses=fault_responses(400, 401, 408, 413, 415, 422, 429, 500, 503, 504),
+    )  # fmt: skip
+    async def score(request: Request) -> JSONResponse:
+        if state.draining:
+            raise state.shutting_down()
+        place, folder = await _place(state)
+        try:
+            upload, asked = await state.receive(request, folder, _without_options)
+            result = await _worked(state, request, place, state.task(upload, folder, asked, "scores"))
+            return JSONResponse(result["scores"])
+        finally:
+            state.crew.leave(place)
+            state.spool.remove(folder)
+
+
+def _without_options(pairs: list[tuple[str, str]]) -> Asked:
+    known = ("filename", "allow_truncated")
+    for name, _ in pairs:
+        if name not in known:
+            raise ParameterError(f"there is no option {name[:50]!r} here; there are: {', '.join(known)}")
+    return Asked.parse([("method", "identity"), *pairs])
+
+
+def _page(app: FastAPI, state: State) -> None:
+    page = static.Page()
+
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+    async def index() -> Response:
+        return page.index()
+
+    @app.api_route(static.PREFIX + "{name:path}", methods=["GET", "HEAD"], include_in_schema=False)
+    async def part(name: str, request: Request) -> Response:
+        return page.part(name, request)
+
+    @app.get("/about", summary="Version and limits", responses=fault_responses(401, 429))
+    async def about() -> JSONResponse:
+        from .. import __version__
+
+        config = state.config
+        limits = {
+            "upload_bytes": config.max_upload_bytes, "duration_s": config.max_duration_s,
+            "whole_s": config.max_whole_s, "channels": config.max_channels, "listen_s": LISTEN_S, "scores_s": SCORES_S,
+        }  # fmt: skip
+        return JSONResponse({"version": __version__, "limits": limits})
 
 
 def describe_methods() -> list[dict[str, Any]]:

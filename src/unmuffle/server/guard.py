@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from . import static
 from .faults import Fault
 from .keys import key_of
 
@@ -25,8 +26,16 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 OPEN = ("/healthz", "/readyz")
 """Answered without a key and without limits: they say nothing, and must work when all else is busy."""
 
-_ROUTES = ("enhance", "jobs", "stream", "healthz", "readyz", "metrics", "methods", "openapi.json", "asyncapi.json")
+_ROUTES = (
+    "enhance", "jobs", "listen", "scores", "stream", "healthz", "readyz", "metrics", "methods", "about", "openapi.json",
+    "asyncapi.json",
+)  # fmt: skip
 _HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+
+
+def is_open(path: str) -> bool:
+    """Is this address answered without a key? The page is: it asks for one."""
+    return path in OPEN or path == "/" or path.startswith(static.PREFIX)
 
 
 class Guard:
@@ -56,12 +65,14 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", []), *_HEADERS, *cors]
+                given = list(message.get("headers", []))
+                named = {name for name, _ in given}
+                message["headers"] = [*given, *((k, v) for k, v in _HEADERS if k not in named), *cors]
                 if status >= 400 and scope["method"] not in ("GET", "HEAD"):
                     message["headers"].append((b"connection", b"close"))  # the rest of a body is not wanted
             await send(message)
 
-        if scope["path"] in OPEN:
+        if is_open(scope["path"]):
             await self._app(scope, receive, answering)
             return
         state.requests += 1

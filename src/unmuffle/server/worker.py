@@ -4,8 +4,9 @@ A process of its own for each file at a time, because a decoder that crashes, a 
 file that never ends must not take the server along: the process can be killed at any moment, and what it had written
 so far is never seen (the output gets its name when it is whole).
 
-In: ``{"source", "folder", "name", "asked", "limits"}``. Out: ``{"progress": [done, total]}`` a few times a second, and
-in the end ``{"done": {...}}`` or ``{"fault": {...}}``. When the input ends, the server is gone, and so is the worker.
+In: ``{"kind", "source", "folder", "name", "asked", "limits"}``; the kind is ``enhance`` (a whole file), ``listen`` (see
+:mod:`.listening`) or ``scores`` (see :mod:`.scores`). Out: ``{"progress": [done, total]}`` a few times a second, and in
+the end ``{"done": {...}}`` or ``{"fault": {...}}``. When the input ends, the server is gone, and so is the worker.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,9 +28,9 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUM
 
 from ..engine.files import enhance_file  # noqa: E402
 from ..enhancers.base import UNBOUNDED  # noqa: E402
-from ..io import MediaInfo, probe  # noqa: E402
+from ..io import MediaInfo, open_reader, probe  # noqa: E402
 from ..io.formats import CONTAINERS  # noqa: E402
-from .asked import Asked  # noqa: E402
+from .asked import Asked, method_of  # noqa: E402
 from .faults import Fault, fault_of  # noqa: E402
 
 _PROGRESS_S = 0.2
@@ -75,6 +77,31 @@ def too_long(seconds: float, longest: float) -> Fault:
     return Fault(413, "TooLong", text)
 
 
+def score(
+    source: str, info: MediaInfo, asked: Asked, progress: Callable[[float, float | None], None]
+) -> dict[str, Any]:
+    """Scores of a recording that is short enough.
+
+    Raises:
+        Fault: 413.
+    """
+    import numpy as np
+
+    from .scores import SCORES_S, scores
+
+    parts, heard = [], 0
+    with open_reader(source, allow_truncated=asked.allow_truncated) as reader:
+        for block in reader.blocks(info.sample_rate):
+            parts.append(block)
+            heard += block.shape[1]
+            if heard > SCORES_S * info.sample_rate:
+                raise Fault(413, "TooLong", f"more than {SCORES_S:g} s of sound; send a part of it to be scored")
+            progress(heard / info.sample_rate, info.duration_s)
+    if not heard:
+        raise Fault(415, "NotAudioError", "there is no sound in it")
+    return {"scores": scores(np.concatenate(parts, axis=1), info.sample_rate)}
+
+
 def run(task: dict[str, Any], tell: Any) -> dict[str, Any]:
     """Enhance one file; ``tell`` gets the progress.
 
@@ -88,8 +115,6 @@ def run(task: dict[str, Any], tell: Any) -> dict[str, Any]:
     asked = Asked(**plain)
     info = probe(source, allow_truncated=asked.allow_truncated)
     longest = check_limits(info, asked, task["limits"])
-    extension = extension_for(info, asked.extension or task["extension"])
-    output = folder / f"result{extension}"
     last = 0.0
 
     def progress(done: float, total: float | None) -> None:
@@ -101,8 +126,14 @@ def run(task: dict[str, Any], tell: Any) -> dict[str, Any]:
             last = now
             tell({"progress": [done, total]})
 
-    from .asked import method_of
+    if task["kind"] == "listen":
+        from .listening import listen
 
+        return listen(source, info, folder, asked, progress)
+    if task["kind"] == "scores":
+        return score(source, info, asked, progress)
+    extension = extension_for(info, asked.extension or task["extension"])
+    output = folder / f"result{extension}"
     report = enhance_file(
         source,
         output,
