@@ -21,7 +21,6 @@ from . import (
     evaluate,
     info,
     live,
-    locate,
     methods,
     qa,
     serve,
