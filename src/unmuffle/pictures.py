@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from .errors import MissingExtraError, OutputError, ParameterError
 from .signal.blocks import Samples, as_block
+from .signal.direction import Directions, histogram
 from .signal.spectrum import long_term_spectrum
 from .signal.stft import StftSpec
+from .signal.tracking import Fix
 
 DYNAMIC_RANGE_DB = 80.0
 _WIDEST = 1600  # columns of a spectrogram: more than the picture has pixels is only memory
@@ -137,6 +139,49 @@ def spectra(
         )
         axis.set(ylabel="kHz", title=label)
     axes[-1].set(xlabel="time in s")
+    if title:
+        figure.suptitle(title)
+    return _save(figure, path)
+
+
+def directions(path: str | os.PathLike[str], found: Directions, fixes: Sequence[Fix], title: str = "") -> Path:
+    """Where the talkers are: the map over azimuth and elevation, the votes, and the tracks in time.
+
+    Args:
+        path: of the PNG.
+        found: from :func:`~unmuffle.signal.direction.find_directions`.
+        fixes: from :func:`~unmuffle.signal.tracking.track_directions`; may be empty.
+        title: above the picture.
+    """
+    grid = found.grid
+    step = float(grid.azimuths_deg[1] - grid.azimuths_deg[0]) / 2
+    left, right = float(grid.azimuths_deg[0]) - step, float(grid.azimuths_deg[-1]) + step
+    figure = _pyplot().Figure(figsize=(9.0, 7.5), layout="constrained")
+    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(2, 1, 3))
+    if grid.elevations_deg.size > 1:
+        half = float(grid.elevations_deg[1] - grid.elevations_deg[0]) / 2
+        extent = (left, right, float(grid.elevations_deg[0]) - half, float(grid.elevations_deg[-1]) + half)
+        shown = top.imshow(found.power.T, origin="lower", aspect="auto", cmap="magma", extent=extent)
+        figure.colorbar(shown, ax=top, label="power, highest = 1")
+        top.set(ylabel="elevation in degrees")
+        top.plot([t.azimuth_deg for t in found.talkers], [t.elevation_deg for t in found.talkers], "wx", markersize=10)
+    else:
+        top.plot(grid.azimuths_deg, found.power[:, 0])
+        top.set(ylabel="power, highest = 1")
+    smooth = histogram(found.votes, grid)
+    middle.plot(grid.azimuths_deg, smooth / max(float(smooth.max()), 1e-12), color="#225577")
+    for talker in found.talkers:
+        at = talker.azimuth_deg if talker.azimuth_deg <= right else talker.azimuth_deg - 360.0
+        middle.axvline(at, color="#aa3311", linewidth=0.8)
+        middle.annotate(f" {talker.azimuth_deg % 360.0:.0f}°", (at, 1.02), color="#aa3311")
+    middle.set(ylabel="votes", ylim=(0, 1.2))
+    bottom.scatter(found.votes.azimuth_deg, found.votes.time_s, s=4, color="#99aabb")
+    numbers = sorted({track.number for fix in fixes for track in fix.tracks})
+    for number in numbers:
+        points = [(t.azimuth_deg, fix.time_s) for fix in fixes for t in fix.tracks if t.number == number]
+        bottom.plot(*zip(*points, strict=True), ".", markersize=3)
+    bottom.set(xlabel="azimuth in degrees, anticlockwise from +x", ylabel="time in s", xlim=(left, right))
+    bottom.invert_yaxis()
     if title:
         figure.suptitle(title)
     return _save(figure, path)

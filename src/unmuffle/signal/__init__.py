@@ -6,5 +6,7 @@
 ``levels``      RMS, peak, active speech level       ``loudness``    EBU R128
 ``spectrum``    centroid, flatness, roll-off         ``covariance``  spatial covariances
 ``arrays``      where microphones are        ``steering``    waves at an array, diffuse noise
+``gcc``         delay between two microphones ``channels``   dead, copied, turned, late channels
+``direction``   where talkers are             ``tracking``    ... and where they go
 ``fractional``  delays of any size           ``toml``        reading TOML
 """
