@@ -95,7 +95,7 @@ def test_a_client_that_sends_for_ever_is_cut(server):
     before = server.descriptors
     with server.raw(30) as sock:
         sock.sendall(header("PATCH /stream HTTP/1.1", 1 << 40))
-        with pytest.raises(OSError):  # noqa: PT012 - broken pipe or reset, after the limit of bytes or of time
+        with pytest.raises(OSError):  # broken pipe or reset, after the limit of bytes or of time
             while True:
                 sock.sendall(b"x" * 65536)
                 time.sleep(0.001)
