@@ -16,6 +16,7 @@ CORE["signal"] = {"errors"}
 CORE["noise"] = {"errors", "signal"}
 CORE["enhancers"] = {"errors", "signal", "noise"}
 CORE["engine"] = CORE["enhancers"] | {"enhancers", "io"}
+CORE["cache"] = CORE["engine"] | {"engine"}
 LIBRARY = set(CORE)
 SIDE = {"pictures", "degrade", "evaluate", "data", "train", "export", "quality"}
 RULES = {

@@ -1,0 +1,62 @@
+"""How long does a hit take for an hour of sound?
+
+A wav of one hour at 48 kHz, 16 bit (345 MB) is stored once and fetched five times through `unmuffle.cache.enhance_file`:
+hashing the input, finding the entry, copying the result and checking its digest. Two numbers beside it say what the
+machine allows: SHA-256 over the file, and a plain copy.
+
+    nice python bench/cache.py            # 1 minute, 1.1 GB of disk
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import common
+import numpy as np
+
+from unmuffle.cache import enhance_file, open_cache
+from unmuffle.cache.key import file_digest
+from unmuffle.io import open_writer
+from unmuffle.io.info import MediaInfo
+
+
+def main() -> None:
+    load = common.load_average()
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "hour.wav"
+        rate, block = 48000, (0.05 * np.random.default_rng(0).standard_normal((1, 48000 * 10))).astype(np.float32)
+        like = MediaInfo(path="-", container="memory", codec="pcm", sample_rate=rate, channels=1, sample_format="PCM_16")
+        with open_writer(str(source), like, length=3600 * rate) as writer:
+            for _ in range(360):
+                writer.write(block)
+        cache = open_cache(Path(folder) / "cache")
+        output = Path(folder) / "out.wav"
+        _, state = enhance_file(cache, source, output, "identity")
+        assert state == "miss"
+        hits, parts = [], {"sha256_s": [], "copy_s": []}
+        for _ in range(5):
+            begun = time.perf_counter()
+            _, state = enhance_file(cache, source, output, "identity")
+            hits.append(time.perf_counter() - begun)
+            assert state == "hit"
+            begun = time.perf_counter()
+            file_digest(source)
+            parts["sha256_s"].append(time.perf_counter() - begun)
+            begun = time.perf_counter()
+            shutil.copyfile(source, Path(folder) / "copy.wav")
+            parts["copy_s"].append(time.perf_counter() - begun)
+        results = {
+            "bytes": source.stat().st_size,
+            "hit_s": sorted(hits),
+            "hit_median_s": float(np.median(hits)),
+            **{k: float(np.median(v)) for k, v in parts.items()},
+        }
+    print(results)
+    common.save("cache", (), results, load_before=load)
+
+
+if __name__ == "__main__":
+    main()
