@@ -209,7 +209,7 @@ def run(crew: Crew, work: Work) -> dict[str, Any]:
             f"--set epoch_items={mixer.epoch_items - mixer.epoch_items % recipe.batch}"
         )
     trainer = Trainer(work.folder, Pool(work.pool), recipe, mixer=mixer, crew=crew)
-    with _signals() as got, _display(trainer, work.quiet or not crew.first) as report:
+    with interruptible() as got, _display(trainer, work.quiet or not crew.first) as report:
         trainer.run(report, stop=lambda: bool(got))
     best = trainer.best[0] if trainer.best else (float("nan"), "last.pt")
     return {
@@ -241,7 +241,7 @@ def keep_memory() -> None:
 
 
 @contextmanager
-def _signals() -> Iterator[list[int]]:
+def interruptible() -> Iterator[list[int]]:
     """Ctrl-C and SIGTERM end the run after the step it is in; a second one at once."""
     got: list[int] = []
 

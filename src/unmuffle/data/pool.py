@@ -253,3 +253,18 @@ class Pool:
     def of(self, kind: str, split: str) -> list[Entry]:
         """Clips of a kind and split."""
         return [e for e in self.entries if e.kind == kind and e.split == split]
+
+
+def summary(pool: Pool) -> dict[str, dict[str, Any]]:
+    """What is in the training part of a pool, for the papers of a network: hours, clips, speakers, licences."""
+    found: dict[str, dict[str, Any]] = {}
+    for kind in KINDS:
+        entries = pool.of(kind, "train")
+        if not entries:
+            continue
+        seconds = sum(e.length for e in entries) / pool.sample_rate
+        found[kind] = {"hours": round(seconds / 3600.0, 3), "clips": len(entries)}
+        if kind == "speech":
+            found[kind]["speakers"] = len({e.speaker for e in entries})
+        found[kind]["licences"] = sorted({e.licence or "unstated" for e in entries})
+    return found

@@ -3,15 +3,19 @@
 Half of the mixtures (``own_share``) are made of the user's recordings, the others of the pool the network
 was trained on, or one like it; the learning rate is a fraction of the first one. After each epoch the
 averaged weights are measured on both, on recordings held out from either. Of all states whose loss on the
-*general* mixtures is at most ``forget`` (1 %) above that of the network at the start, the one with the
-lowest loss on the *own* ones is kept, as ``finetuned.pt``. If there is none, nothing is kept: the network as
-it was is better.
+*general* mixtures is at most ``forget`` (1 %) above that of the network at the start, and whose PESQ there is at most
+``forget_pesq`` (0.02) below, the one with the lowest loss on the *own* ones is kept, as ``finetuned.pt``. If there is
+none, nothing is kept: the network as it was is better. (Without the package ``pesq`` the loss alone decides.)
+
+What is adapted is a checkpoint, or a network file, whose weights are taken out of it (:mod:`.recover`).
 
 The own pool may hold speech or noise alone; what it lacks is taken from the general one.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +25,33 @@ from numpy.typing import NDArray
 
 from ..data.manifest import KINDS
 from ..data.mix import Blend, Mixer
-from ..data.pool import Entry, Pool
-from ..errors import ParameterError
+from ..data.pool import Entry, Pool, summary
+from ..enhancers.neural.model import Model, load
+from ..errors import ModelError, ParameterError
 from . import checkpoint
-from .config import TrainConfig
+from .config import TrainConfig, from_dict
 from .loop import Trainer
+from .recover import from_model
 
-RESULT = "finetuned.pt"
+RESULT, START = "finetuned.pt", "start.pt"
+
+GENTLE = {
+    "steps": 800,
+    "budget_minutes": 0.0,
+    "batch": 16,
+    "epoch_items": 1600,
+    "valid_items": 64,
+    "learning_rate": 3e-4,
+    "final_rate": 0.05,
+    "schedule": "cosine",
+    "early_stop": 0,
+    "warmup_steps": 50,
+    "ema": 0.99,
+    "compile": False,
+    "samples": 0,
+    "keep": 1,
+}
+"""What a recipe for fine-tuning has other than the one the network was trained with."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +62,7 @@ class Tuned:
         path: of the checkpoint that was kept; ``None`` if no state was better without forgetting.
         own_before, own_after: loss on held-out own mixtures.
         general_before, general_after: loss on held-out general mixtures.
+        pesq_before, pesq_after: wide-band PESQ there; NaN without the package.
     """
 
     path: Path | None
@@ -45,13 +70,41 @@ class Tuned:
     own_after: float
     general_before: float
     general_after: float
+    pesq_before: float = math.nan
+    pesq_after: float = math.nan
 
     def __str__(self) -> str:
         own = f"own recordings {self.own_before:.4f} -> {self.own_after:.4f}"
         general = f"others {self.general_before:.4f} -> {self.general_after:.4f}"
+        if not math.isnan(self.pesq_before):
+            general += f" (PESQ {self.pesq_before:.3f} -> {self.pesq_after:.3f})"
         if self.path is None:
             return f"nothing was gained without forgetting; the network stays as it was ({own}, {general})"
         return f"loss on {own}, {general}: {self.path}"
+
+
+def begin(source: str | Path | Model, folder: str | Path) -> tuple[Path, TrainConfig]:
+    """A checkpoint to start from, and the recipe it was trained with.
+
+    Args:
+        source: a checkpoint, a network file, or a loaded network.
+        folder: of the run; what is taken out of a network file is written there.
+
+    Raises:
+        ModelError: the file is neither, or its weights cannot be taken out of it.
+    """
+    if not isinstance(source, Model):
+        path = Path(source)
+        if path.suffix != ".onnx":
+            return path, from_dict(checkpoint.load(path)["recipe"])
+        source = load(path)
+    net, config = from_model(source, source.path)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    weights = net.state_dict()
+    start = Path(folder) / START
+    state = {"recipe": config.to_dict(), "net": weights, "averages": weights, "step": 0, "data": source.facts.data}
+    checkpoint.save(start, state)
+    return start, config
 
 
 def finetune(
@@ -63,7 +116,9 @@ def finetune(
     *,
     own_share: float = 0.5,
     forget: float = 0.01,
+    forget_pesq: float = 0.02,
     report: Callable[[dict[str, float]], None] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Tuned:
     """Adapt the network of a checkpoint.
 
@@ -75,37 +130,42 @@ def finetune(
         config: the recipe: network and sizes of the checkpoint, a few epochs, a low learning rate.
         own_share: share of the mixtures that are the user's.
         forget: by how much the loss on general mixtures may rise, as a share of it.
-        report: as in :meth:`.Trainer.run`.
+        forget_pesq: by how much the PESQ of general mixtures may fall.
+        report, stop: as in :meth:`.Trainer.run`.
 
     Raises:
         ParameterError: the own pool has nothing to learn from, or a share is out of range.
-        ModelError: the checkpoint is of another network.
+        ModelError: the checkpoint is of another network, or the folder holds a run.
     """
-    if not 0 < own_share <= 1 or forget < 0:
-        raise ParameterError(f"own_share = {own_share}, forget = {forget}; give above 0 to 1, and 0 or more")
-    mixers = {
-        split: Mixer(Joined(own, general, split), config.mix, split)
-        for split in ("train", "valid")
-    }
+    if not 0 < own_share <= 1 or forget < 0 or forget_pesq < 0:
+        raise ParameterError(
+            f"own_share = {own_share}, forget = {forget}, forget_pesq = {forget_pesq}; "
+            "give above 0 to 1, 0 or more, and 0 or more"
+        )
+    if (Path(folder) / "last.pt").exists():
+        raise ModelError(f"{folder} holds a run already, and fine-tuning always begins anew; choose another folder")
+    mixers = {split: Mixer(Joined(own, general, split), config.mix, split) for split in ("train", "valid")}
     blend = Blend((mixers["train"], Mixer(general, config.mix, "train")), (own_share, 1.0 - own_share))
     trainer = Trainer(folder, general, config, initial=source, mixer=blend)
+    before = checkpoint.load(source).get("data", {})
+    trainer.data = {"before": before, "rehearsed": summary(general), "own": summary(own)}
     target = Path(folder) / RESULT
-    general_before = trainer.validate()["loss"]
-    own_before = trainer.validate(mixers["valid"])["loss"]
-    best = Tuned(None, own_before, own_before, general_before, general_before)
+    metric = "pesq" if importlib.util.find_spec("pesq") else None
+
+    def measured() -> tuple[float, float, float]:
+        others = trainer.validate(metric=metric)
+        return trainer.validate(mixers["valid"])["loss"], others["loss"], others.get("pesq", math.nan)
+
+    own_before, general_before, pesq_before = measured()
+    best = Tuned(None, own_before, own_before, general_before, general_before, pesq_before, pesq_before)
     per_epoch = config.epoch_items // config.batch
-    while not trainer.finished:
-        trainer.run(report, max_steps=per_epoch)
-        now = Tuned(
-            target,
-            own_before,
-            trainer.validate(mixers["valid"])["loss"],
-            general_before,
-            trainer.validate()["loss"],
-        )
-        if now.general_after <= general_before * (1.0 + forget) and now.own_after < best.own_after:
+    while not trainer.finished and not (stop is not None and stop()):
+        trainer.run(report, max_steps=per_epoch, stop=stop)
+        own_after, general_after, pesq_after = measured()
+        kept = general_after <= general_before * (1.0 + forget) and not pesq_after < pesq_before - forget_pesq
+        if kept and own_after < best.own_after:
             checkpoint.save(target, trainer.state())
-            best = now
+            best = Tuned(target, own_before, own_after, general_before, general_after, pesq_before, pesq_after)
     return best
 
 

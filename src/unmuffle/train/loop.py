@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data.mix import Mixer, Source
-from ..data.pool import Pool
+from ..data.pool import Pool, summary
 from ..errors import MissingExtraError, ModelError, OutputError, ParameterError
 from . import checkpoint, losses, nets
 from .config import TrainConfig, from_dict, to_toml
@@ -190,6 +190,7 @@ class Trainer:
             self.net.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
         )
         self.averages = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
+        self.data = summary(pool)
         self.step = 0
         self.seconds = 0.0
         self.best: list[tuple[float, str]] = []
@@ -210,6 +211,7 @@ class Trainer:
         """All that is needed to go on."""
         return {
             "recipe": self.config.to_dict(),
+            "data": self.data,
             "net": self.net.state_dict(),
             "averages": self.averages,
             "optimiser": self.optimiser.state_dict(),
@@ -283,6 +285,7 @@ class Trainer:
         if self.crew.first:
             with _writing(self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
+                self._trim_log()
                 (self.folder / "recipe.toml").write_text(to_toml(c), encoding="utf-8")
         if c.compile:
             losses.fuse()
@@ -388,6 +391,23 @@ class Trainer:
         self._keep(score)
         self.save()
         return line
+
+    def _trim_log(self) -> None:
+        """Take lines out of the log that a killed run wrote after its last checkpoint: they come again."""
+        path = self.folder / "log.csv"
+        if not path.exists():
+            return
+        with path.open(newline="", encoding="utf-8") as old:
+            table = list(csv.reader(old))
+        if not table or "step" not in table[0]:
+            return
+        at = table[0].index("step")
+        kept = [row for row in table[1:] if len(row) > at and float(row[at]) <= self.step]
+        if len(kept) < len(table) - 1:
+            temporary = path.with_name(".log.csv.part")
+            with temporary.open("w", newline="", encoding="utf-8") as out:
+                csv.writer(out).writerows([table[0], *kept])
+            temporary.replace(path)
 
     def _log(self, line: dict[str, float]) -> None:
         path = self.folder / "log.csv"
