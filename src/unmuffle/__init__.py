@@ -19,7 +19,7 @@ The map, in the direction in which imports go:
 ``enhancers``    the methods; ``base`` is the contract, ``registry`` the list
 ``engine``       arrays and files through an enhancer: channels, rates, loudness, residual
 ``cache``        results that were made before, on disk or in Redis
-``server``       the same over HTTP and WebSocket
+``live``         microphone to output while somebody speaks (extra ``live``)
 ``cli``          the command ``unmuffle``
 ``server``       files over HTTP and live streams over WebSocket (extra ``serve``)
 ---------------  ------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from . import common
+from .live import devices_report
 
 CORE = ("numpy", "scipy", "soundfile", "soxr", "av", "onnxruntime", "typer", "rich")
 EXTRAS = {
@@ -20,6 +21,7 @@ EXTRAS = {
     "plots": ("matplotlib",),
     "vad": ("webrtcvad-wheels",),
     "rooms": ("pyroomacoustics",),
+    "live": ("sounddevice",),
     "train": ("torch", "onnx"),
 }
 
@@ -32,7 +34,7 @@ def register(app: typer.Typer) -> None:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
 ) -> None:
-    """Check the installation: versions, optional parts, and a test of the default method.
+    """Check the installation: versions, optional parts, sound devices, and a test of the default method.
 
     Exit code 0 when the self test passes.
     """
@@ -44,6 +46,7 @@ def doctor(
         "platform": platform.platform(),
         "core": {name: _version(name) for name in CORE},
         "extras": {extra: {name: _version(name) for name in names} for extra, names in EXTRAS.items()},
+        "sound": devices_report(),
         "self_test": _self_test(),
     }
     good = all(test["passed"] for test in report["self_test"]) and all(report["core"].values())
@@ -59,6 +62,15 @@ def doctor(
             for name, version in packages.items():
                 made.add_row(name, version or "not installed", f"unmuffle\\[{extra}]")
         screen.print(made)
+        sound = report["sound"]
+        screen.print("[bold]Sound devices[/bold]")
+        for device in sound["devices"]:
+            marks = " (default input)" * device["default_input"] + " (default output)" * device["default_output"]
+            sides = f"{device['inputs']} in, {device['outputs']} out, {device['rate']} Hz"
+            screen.print(f"  {device['number']}  {device['name']}, {device['host']}: {sides}{marks}", markup=False)
+        if not sound["devices"]:
+            screen.print(f"  {sound['problem'] or 'none: the system offers none to this user'}", markup=False)
+        screen.print()
         tests = common.table("Self test", "check", "result")
         for test in report["self_test"]:
             tests.add_row(test["check"], ("passed: " if test["passed"] else "FAILED: ") + test["result"])

@@ -250,7 +250,7 @@ def _run_plain(session: Session, seconds: float | None, record: bool, told: bool
             now = session.status()
             typer.echo(
                 f"unmuffle live: {now.method}, {now.input} -> {now.output}, {now.rate} Hz, blocks of "
-                f"{now.block_ms:g} ms, {now.total_ms:.1f} ms (device {now.device_ms:.1f}); Ctrl-C ends it",
+                f"{now.block_ms:.3g} ms, {now.total_ms:.1f} ms (device {now.device_ms:.1f}); Ctrl-C ends it",
                 err=True,
             )
         began, shown = time.monotonic(), 0
@@ -308,7 +308,8 @@ def _measure(sound: Any, settings: Any, as_json: bool) -> None:
     from ..engine.stream import LiveStream
     from ..live.blocks import block_of, choose
     from ..live.devices import find
-    from ..live.measure import measure
+    from ..live.measure import StoppedError, measure
+    from ..live.session import LARGEST_MS
 
     source, target = find(sound, settings.input, "input"), find(sound, settings.output, "output")
     rate = settings.rate or source.rate
@@ -317,8 +318,22 @@ def _measure(sound: Any, settings: Any, as_json: bool) -> None:
     else:
         block = choose(settings.enhancer, rate, settings.channels, inline=settings.inline).block
     if not as_json:
-        typer.echo(f"five chirps from {target.name!r} to {source.name!r}, 5 seconds ...", err=True)
-    found = measure(sound, source, target, rate, block)
+        typer.echo(f"five chirps from {target.name!r} to {source.name!r}, about 6 seconds ...", err=True)
+    while True:
+        try:
+            found = measure(sound, source, target, rate, block)
+        except StoppedError:
+            found = None
+        larger = 2 * block
+        if found is not None and (not found.overruns or settings.block_ms is not None):
+            break
+        if settings.block_ms is not None or 1e3 * larger / rate > LARGEST_MS:
+            if found is None:
+                raise DeviceError("the device stopped in the middle; try a larger --block")
+            break
+        block = larger
+        if not as_json:
+            typer.echo(f"the device lost blocks; again with blocks of {1e3 * block / rate:.0f} ms ...", err=True)
     stream = LiveStream(settings.enhancer, rate, inputs=settings.channels, block=block, inline=settings.inline)
     facts = {
         "input": source.name, "output": target.name, "rate": rate, "block": block,
@@ -330,7 +345,7 @@ def _measure(sound: Any, settings: Any, as_json: bool) -> None:
     if as_json:
         common.emit_json(facts)
         return
-    made = common.table(f"Latency at {rate} Hz, blocks of {1e3 * block / rate:g} ms", "part", ">ms", "how")
+    made = common.table(f"Latency at {rate} Hz, blocks of {1e3 * block / rate:.3g} ms", "part", ">ms", "how")
     spread = f"measured, {len(found.delays)} chirps within {found.spread_ms:.2f} ms"
     made.add_row("device, out and in", f"{found.median_ms:.2f}", spread)
     made.add_row("", f"{found.stated_ms:.2f}", "stated by the driver")

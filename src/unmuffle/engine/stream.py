@@ -198,7 +198,7 @@ class LiveStream:
         self._returned = len(self._return)  # as many: the enhanced signal is heard
         self._calm = 0  # samples that the unchanged input still stays
 
-        self._blocks = self._late = self._dry_samples = self._skipped = 0
+        self._blocks = self._late = self._dry_samples = self._skipped = self._missing = 0
         self._failures = self._misfits = self._nonfinite = self._faults = 0
         self._failed_at: list[float] = []
         self.gave_up = False
@@ -268,6 +268,7 @@ class LiveStream:
                 self._fade_in(y, dry)
         else:
             self._late += 1
+            self._missing = max(self._missing, want + n - self._wet.written)
             self._calm = round(CALM_S * self.sample_rate)
             self._pass_dry(position, y, dry)
         self._take_off_step(y)
@@ -302,7 +303,7 @@ class LiveStream:
         self._lead += self._longer
         self.reserve_samples += self._longer
         self.delay_samples += self._longer
-        self._longer = 0
+        self._longer = self._missing = 0
         self._changes.append((position, self.delay_samples))
         if self._returned == 0:
             self.heard.read(position - 1 - self.delay_samples, self._last)
@@ -450,6 +451,11 @@ class LiveStream:
             return False
         self._longer = samples
         return True
+
+    @property
+    def missing_samples(self) -> int:
+        """The most that was missing of a late block, since the delay last grew: so much more reserve it needed."""
+        return self._missing
 
     def delay_at(self, position: int) -> tuple[int, int]:
         """The delay of the sample played at ``position``, and the position up to which it holds."""

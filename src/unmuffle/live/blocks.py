@@ -12,10 +12,11 @@ trial foresees them).
 While it runs, only trouble changes something (:class:`Watch`: three bad blocks within ten seconds),
 and nothing is taken back:
 
-- blocks that *we* answered late: the worker gets one more block of time, and the delay grows by
-  one block, without a gap. Larger blocks would not help more: what is missing is reserve.
-- blocks that the *device* lost: it is opened anew with blocks twice as large, up to 80 ms, which
-  leaves a gap of the time that opening takes.
+- blocks that *we* answered late: the worker gets as many blocks more of time as were missing, and
+  the delay grows by them, without a gap. Larger blocks would not help: what is missing is reserve.
+  Drivers that deliver several blocks at once (PulseAudio and PipeWire behind ALSA do) need it.
+- blocks that the *device* lost, or a stream that it ended: it is opened anew with blocks twice as
+  large, up to 80 ms, which leaves a gap of the time that opening takes.
 """
 
 from __future__ import annotations

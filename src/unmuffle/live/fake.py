@@ -49,6 +49,7 @@ class Script:
         formats: channels of the block at these numbers of callbacks, instead of those agreed.
         vanish_at: number of the callback that never comes, nor any after it.
         silently: then the stream still calls itself active.
+        returns: after it vanished it can be opened again.
         refuse: the stream cannot be opened.
         cable: samples after which what was played is heard by the microphone; 0: never.
         loss: factor of the cable.
@@ -64,6 +65,7 @@ class Script:
     formats: dict[int, int] = field(default_factory=dict)
     vanish_at: int | None = None
     silently: bool = False
+    returns: bool = False
     refuse: bool = False
     cable: int = 0
     loss: float = 0.5
@@ -182,6 +184,7 @@ class FakeStream:
         due = time.perf_counter()
         while not self._stop.is_set():
             if self.calls == script.vanish_at:
+                script.vanish_at, script.refuse = None, not script.returns
                 self.active = script.silently
                 if not script.silently and self._finished is not None:
                     self._finished()

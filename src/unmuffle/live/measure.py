@@ -31,13 +31,17 @@ from .devices import Device
 
 REPEATS = 5
 CHIRP_S = 0.06
-INTERVAL_S = 0.8
+FIRST_S, INTERVAL_S = 1.5, 0.8
 LONGEST_S = 0.6
 """Delays beyond this are not looked for (Bluetooth has 0.1 to 0.4 s)."""
 QUALITY = 8.0
 """Least ratio of the correlation's peak to its root mean square."""
 LEVEL = 0.25
 """Amplitude of the chirp: -12 dBFS."""
+
+
+class StoppedError(DeviceError):
+    """The device stopped in the middle of a measurement."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ def measure(sound: Any, source: Device, target: Device, rate: int, block: int) -
     """
     sweep = chirp(rate)
     rng = np.random.default_rng()
-    starts = [round((0.5 + i * INTERVAL_S + rng.uniform(0, 0.1)) * rate) for i in range(REPEATS)]
+    starts = [round((FIRST_S + i * INTERVAL_S + rng.uniform(0, 0.1)) * rate) for i in range(REPEATS)]
     total = starts[-1] + round((LONGEST_S + 2 * CHIRP_S) * rate)
     out = np.zeros(total, np.float32)
     for start in starts:
@@ -145,8 +149,8 @@ def measure(sound: Any, source: Device, target: Device, rate: int, block: int) -
     try:
         until = time.monotonic() + 2.0 * total / rate + 5.0
         while state["at"] < total:
-            if time.monotonic() > until:
-                raise DeviceError(f"the device stopped after {state['at'] / rate:.1f} s of the measurement")
+            if time.monotonic() > until or (state["at"] and not stream.active):
+                raise StoppedError(f"the device stopped after {state['at'] / rate:.1f} s of the measurement")
             time.sleep(0.02)
     finally:
         stream.abort()

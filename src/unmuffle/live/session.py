@@ -31,8 +31,11 @@ LARGEST_MS = 80.0
 FIRST_S, SILENT_S = 8.0, 3.0
 """A device is taken for lost when its first callback takes longer, or a later one."""
 
-SETTLING_S = 2.0
-"""Trouble in the first seconds after opening changes nothing: drivers fill their buffers then."""
+SETTLING_S = 1.0
+"""Trouble in the first second of sound changes nothing: drivers fill their buffers then."""
+
+REVIVALS, REVIVE_WITHIN_S = 4, 60.0
+"""A stream that the driver ends is opened again, so often within this time."""
 
 WINDOW_S = 0.3
 """Span over which levels and the reduction are measured."""
@@ -152,6 +155,7 @@ class Session:
         self._meters = Meter(), Meter()
         self._metered = time.monotonic()
         self._passed = 0
+        self._revived: list[float] = []
         self._callbacks = 0
         self._heard_at = 0.0
         self._told: set[str] = set()
@@ -167,6 +171,7 @@ class Session:
             raise ParameterError(
                 f"channels = {wanted.channels}; {self.input.name!r} has {self.input.inputs} to take from"
             )
+        LiveStream(wanted.enhancer, self.rate, inputs=wanted.channels)  # a method that cannot run live says so here
         if wanted.block_ms is not None:
             block = block_of(wanted.block_ms, self.rate)
         else:
@@ -214,7 +219,6 @@ class Session:
         self.live.warm_up()
         self._apply()
         self._callbacks, self._heard_at, self._ended = 0, time.monotonic(), False
-        self._opened = time.monotonic()
         self._watch_late, self._watch_lost = Watch(), Watch(self.device_overruns)
         self._misfit = 0
         try:
@@ -280,7 +284,8 @@ class Session:
         if self._callbacks != getattr(self, "_seen_callbacks", -1):
             self._seen_callbacks, self._heard_at = self._callbacks, now
         if stream is None or self._ended or not stream.active:
-            raise DeviceError(f"the sound device has gone ({self.input.name!r} to {self.output.name!r})")
+            self._revive()
+            return
         if now - self._heard_at > (SILENT_S if self._callbacks else FIRST_S):
             raise DeviceError(
                 f"the sound device has not called for {now - self._heard_at:.0f} s "
@@ -301,29 +306,51 @@ class Session:
             self._note_once(f"the recording stopped: {self.recorder.error}")
         self._adapt(counts, now)
 
+    def _revive(self) -> None:
+        """The driver ended the stream. Often only a buffer ran empty: open it again, with larger blocks.
+
+        Raises:
+            DeviceError: the device does not open again, or ends at once again and again.
+        """
+        gone = f"the sound device has gone ({self.input.name!r} to {self.output.name!r})"
+        now = time.monotonic()
+        self._revived = [t for t in self._revived if now - t < REVIVE_WITHIN_S] + [now]
+        if len(self._revived) > REVIVALS:
+            raise DeviceError(gone)
+        larger = 2 * self.live.largest
+        if self.settings.block_ms is not None or 1e3 * larger / self.rate > LARGEST_MS:
+            larger = self.live.largest
+        try:
+            self._enlarge(larger, self.live.counts, "the driver stopped and was started again")
+        except DeviceError:
+            raise DeviceError(gone) from None
+
     def _adapt(self, counts: Counts, now: float) -> None:
         """More reserve, or larger blocks, when there is trouble (see :mod:`.blocks`)."""
+        if self.settings.block_ms is not None:
+            return
+        if self.live.heard.written < SETTLING_S * self.rate:
+            self._watch_late, self._watch_lost = Watch(counts.late), Watch(self.device_overruns)
+            return
         late = self._watch_late.troubled(counts.late, now)
         lost = self._watch_lost.troubled(self.device_overruns, now)
-        if self.settings.block_ms is not None or now - self._opened < SETTLING_S:
-            return
         live = self.live
         if lost:
             larger = 2 * live.largest
             self._watch_lost = Watch(self.device_overruns)
             if 1e3 * larger / self.rate <= LARGEST_MS:
-                self._enlarge(larger, counts)
+                self._enlarge(larger, counts, "the device lost blocks")
             else:
                 self._note_once("the device loses blocks, however large: close other programs, or try another device")
         elif late:
             self._watch_late = Watch(counts.late)
-            if not live.inline and live.lengthen(live.largest):
-                longer = 1e3 * (live.delay_samples + live.largest) / self.rate
-                self._note(f"blocks were late: one more block of reserve, {longer:.0f} ms in all")
+            more = live.largest * max(1, -(-live.missing_samples // live.largest))
+            if not live.inline and (live.lengthen(more) or live.lengthen(live.largest)):
+                self._note(f"blocks were late: {1e3 * more / self.rate:.0f} ms more reserve")
             else:
                 self._note_once("blocks are late, whatever the reserve: choose a quicker method or larger --block")
 
-    def _enlarge(self, block: int, counts: Counts) -> None:
+    def _enlarge(self, block: int, counts: Counts, why: str) -> None:
         """Open the device anew with larger blocks."""
         before = 1e3 * self.live.largest / self.rate
         self._close()
@@ -332,7 +359,9 @@ class Session:
         self._open(block)
         if self.recorder is not None:
             self.recorder.follow(self.live)
-        self._note(f"the device lost blocks: {before:g} ms became {1e3 * block / self.rate:g} ms")
+        after = 1e3 * block / self.rate
+        changed = round(after) != round(before)
+        self._note(why + (f": blocks of {after:.0f} ms instead of {before:.0f}" if changed else ""))
 
     @staticmethod
     def _sum(a: Counts, b: Counts) -> Counts:

@@ -172,7 +172,7 @@ def _load(status: Status) -> Text:
     return Text.assemble(
         _labelled("load", ""),
         (f"p50 {load.p50:.0%}  p99 {load.p99:.0%}  max {load.max:.0%}", style),
-        (f"  of {status.block_ms:g} ms", "dim"),
+        (f"  of {status.block_ms:.3g} ms", "dim"),
     )
 
 
