@@ -30,7 +30,19 @@ sys.path.insert(0, str(Path(__file__).parent))
 import common
 
 PAGE = common.ROOT / "docs" / "numbers.md"
-QUESTIONS = ("sound", "speed", "memory", "startup", "codecs", "trackers", "repair", "kalman", "dereverb", "server")
+QUESTIONS = (
+    "sound",
+    "hard_noises",
+    "speed",
+    "memory",
+    "startup",
+    "codecs",
+    "trackers",
+    "repair",
+    "kalman",
+    "dereverb",
+    "server",
+)
 """In the order of the page. Most are ``bench/NAME.py`` with ``section(data)``, and ``bench/results/NAME.json``."""
 
 

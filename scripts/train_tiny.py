@@ -31,12 +31,14 @@ from unmuffle.data.render import Rendered, render
 from unmuffle.enhancers.neural import bands
 from unmuffle.train import checkpoint, losses, nets
 from unmuffle.train.config import TrainConfig
-from unmuffle.train.nets.tiny import BANDS, Tiny, apply
+from unmuffle.train.nets.tiny import BANDS, Tiny, TinyCore, apply
 from unmuffle.train.perceptual import Disturbance, Stoi
 from unmuffle.train.stft import Stft
 
 VALID_ITEMS = 160
 EPOCH_ITEMS = 1024
+SOUND = ("si_sdr", "pesq", "estoi")
+COLUMNS = ("step", "hours_heard", "minutes", "processor_minutes", "rate", "train_loss", "valid_loss", *SOUND)
 
 
 def main() -> None:
@@ -58,6 +60,7 @@ def main() -> None:
     options.add_argument("--exact", action="store_true", help="loss over bins (slow), not bands; the last two need it")
     options.add_argument("--stoi-loss", type=float, default=0.0)
     options.add_argument("--disturbance-loss", type=float, default=0.0)
+    options.add_argument("--report-minutes", type=float, default=5.0, help="between two lines of the log")
     options.add_argument("--start", type=Path, help="weights to begin with (last.pt of another run)")
     options.add_argument("--seed", type=int, default=0)
     args = options.parse_args()
@@ -292,52 +295,52 @@ def fit(args: argparse.Namespace, train: Part, valid: Part) -> None:
     loss = Loss(args, stft)
     optimiser = torch.optim.AdamW(core.parameters(), args.rate, weight_decay=1e-4)
     averages = {k: v.clone() for k, v in net.state_dict().items()}
-    begun, step, epoch = time.perf_counter(), 0, 0
+    begun, step = time.perf_counter(), 0
     limits = torch.tensor([row(train.mixtures, i).band_hz for i in range(train.mixtures.count)])
+    valid_limits = torch.tensor([row(valid.mixtures, i).band_hz for i in range(valid.mixtures.count)])
     order = np.zeros(0, np.int64)
     limit = 60.0 * args.minutes
-    last = begun
+    last, summed = begun, []
     while True:
-        summed = []
-        for _ in range(EPOCH_ITEMS // args.batch):
-            if len(order) < args.batch:
-                order = rng.permutation(train.mixtures.count)
-            rows, order = np.sort(order[: args.batch]), order[args.batch :]
-            done = min(1.0, (time.perf_counter() - begun) / limit)
-            rate = args.rate * min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            if args.exact:
-                b = batch(train, rows, stft)
-                value = loss(core.logits(b.features, *core.initial(args.batch))[0], b)[0]
-            else:
-                features = torch.from_numpy(train.features[rows].astype(np.float32))
-                sums = torch.from_numpy(train.sums[rows].astype(np.float32))
-                value = loss.quick(core.logits(features, *core.initial(args.batch))[0], sums, limits[rows])
-            optimiser.zero_grad(set_to_none=True)
-            value.backward()
-            nn.utils.clip_grad_norm_(core.parameters(), 1.0)
-            optimiser.step()
-            step += 1
-            summed.append(float(value.detach()))
-            keep = min(0.998, (1 + step) / (10 + step))
-            with torch.no_grad():
-                for k, v in net.state_dict().items():
-                    averages[k].lerp_(v, 1.0 - keep)
-        epoch += 1
+        if len(order) < args.batch:
+            order = rng.permutation(train.mixtures.count)
+        rows, order = np.sort(order[: args.batch]), order[args.batch :]
+        done = min(1.0, (time.perf_counter() - begun) / limit)
+        rate = args.rate * min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        value = score(core, loss, train, rows, limits, stft)
+        optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        nn.utils.clip_grad_norm_(core.parameters(), 1.0)
+        optimiser.step()
+        step += 1
+        summed.append(float(value.detach()))
+        keep = min(0.998, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for k, v in net.state_dict().items():
+                averages[k].lerp_(v, 1.0 - keep)
         now = time.perf_counter()
         ended = now - begun > limit
-        if epoch % 8 and not ended:
+        if now - last < 60.0 * args.report_minutes and not ended:
             continue
+        kept = {k: v.clone() for k, v in net.state_dict().items()}
+        net.load_state_dict(averages)
+        with torch.no_grad():
+            numbers = np.arange(valid.mixtures.count)
+            held_out = float(score(core, loss, valid, numbers, valid_limits, stft))
         line = {
-            "epoch": epoch,
+            "step": step,
+            "hours_heard": step * args.batch * 4 / 3600,
             "minutes": (now - begun) / 60,
-            "times_real_time": 8 * EPOCH_ITEMS * 4 / (now - last),
+            "processor_minutes": time.process_time() / 60,
             "rate": rate,
             "train_loss": float(np.mean(summed)),
-            **validate(core, averages, valid, stft, loss, args.batch),
+            "valid_loss": held_out,
+            **(sound(core, valid, stft) if ended else {}),
         }
-        last = time.perf_counter()
+        net.load_state_dict(kept)
+        last, summed = time.perf_counter(), []
         log(folder / "log.csv", line)
         print(" ".join(f"{k} {v:.4g}" for k, v in line.items()), flush=True)
         facts = {"script": {k: str(v) for k, v in vars(args).items()}, "log": line}
@@ -346,48 +349,40 @@ def fit(args: argparse.Namespace, train: Part, valid: Part) -> None:
             return
 
 
+def score(core: TinyCore, loss: Loss, part: Part, rows: NDArray[np.int64], limits: Tensor, stft: Stft) -> Tensor:
+    """The loss of some mixtures."""
+    if loss.args.exact:
+        b = batch(part, rows, stft)
+        total: Tensor = loss(core.logits(b.features, *core.initial(len(rows)))[0], b)[0]
+        return total
+    features = torch.from_numpy(part.features[rows].astype(np.float32))
+    sums = torch.from_numpy(part.sums[rows].astype(np.float32))
+    return loss.quick(core.logits(features, *core.initial(len(rows)))[0], sums, limits[rows])
+
+
 @torch.no_grad()
-def validate(
-    core: nn.Module, averages: dict[str, Tensor], part: Part, stft: Stft, loss: Loss, size: int
-) -> dict[str, float]:
-    """Loss, SI-SDR, PESQ and ESTOI of the averaged weights on held-out voices and noises."""
+def sound(core: TinyCore, part: Part, stft: Stft, count: int = 48) -> dict[str, float]:
+    """SI-SDR, PESQ and ESTOI of the first held-out mixtures."""
     from unmuffle.evaluate.pesq import pesq_wb
+    from unmuffle.evaluate.si_sdr import si_sdr
     from unmuffle.evaluate.stoi import estoi
 
-    kept = {k: v.clone() for k, v in core.state_dict().items()}
-    core.load_state_dict({k.removeprefix("core."): v for k, v in averages.items() if k.startswith("core.")})
-    total, scores = 0.0, []
-    count = part.mixtures.count
-    for start in range(0, count, size):
-        rows = np.arange(start, min(start + size, count))
-        b = batch(part, rows, stft)
-        logits = core.logits(b.features, *core.initial(len(rows)))[0]
-        value, enhanced = loss(logits, b)
-        total += float(value) * len(rows)
-        wave = stft.inverse(enhanced, b.wave.shape[1])
-        for i, number in enumerate(rows):
-            if math.isfinite(row(part.mixtures, int(number)).snr_db):
-                got = [-float(losses.si_sdr(wave[i : i + 1], b.wave[i : i + 1]))]
-                if number < 64:
-                    pair = [x / max(float(x.abs().max()), 1e-6) * 0.5 for x in (b.wave[i], wave[i])]
-                    clean, out = (x.numpy() for x in pair)
-                    got += [float(pesq_wb(clean, out, bands.RATE)), float(estoi(clean, out, bands.RATE))]
-                scores.append(got)
-    core.load_state_dict(kept)
-    longer = np.array([s for s in scores if len(s) == 3])
-    return {
-        "valid_loss": total / count,
-        "si_sdr": float(np.mean([s[0] for s in scores])),
-        "pesq": float(longer[:, 1].mean()),
-        "estoi": float(longer[:, 2].mean()),
-    }
+    b = batch(part, np.arange(count), stft)
+    wave = stft.inverse(apply(core(b.features, *core.initial(count))[0], b.noisy, b.comb), b.wave.shape[1])
+    scores = []
+    for i in range(count):
+        if math.isfinite(row(part.mixtures, i).snr_db):
+            peak = 0.5 / max(float(b.wave[i].abs().max()), 1e-6)
+            clean, out = b.wave[i].numpy() * peak, wave[i].numpy() * peak
+            scores.append([f(clean, out, bands.RATE) for f in (si_sdr, pesq_wb, estoi)])
+    return dict(zip(SOUND, np.mean(scores, axis=0).tolist(), strict=True))
 
 
-def log(path: Path, line: dict[str, Any]) -> None:
+def log(path: Path, line: dict[str, float]) -> None:
     """Append a line to the table of the run."""
     new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as out:
-        table = csv.DictWriter(out, list(line))
+        table = csv.DictWriter(out, COLUMNS)
         if new:
             table.writeheader()
         table.writerow({k: f"{v:.6g}" for k, v in line.items()})
