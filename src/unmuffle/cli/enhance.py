@@ -79,6 +79,19 @@ def enhance(
     ] = None,
     rate: Annotated[int | None, typer.Option(metavar="HZ", help="Sample rate of --raw.")] = None,
     channels: Annotated[int | None, typer.Option(help="Channels of --raw.")] = None,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Keep results, and give them back for the same file and options.")
+    ] = False,
+    cache_at: Annotated[
+        str | None,
+        typer.Option("--cache-at", metavar="DIR|URL", help="Where (implies --cache): a folder, or redis://HOST:PORT."),
+    ] = None,
+    cache_mb: Annotated[
+        int | None, typer.Option("--cache-mb", min=1, metavar="MB", help="Size limit of the cache; default 4096.")
+    ] = None,
+    cache_days: Annotated[
+        float, typer.Option("--cache-days", metavar="DAYS", help="How long results are kept.")
+    ] = 30.0,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing unless something fails.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON on standard output.")] = False,
 ) -> None:
@@ -90,7 +103,7 @@ def enhance(
 
     unmuffle enhance talk.wav -o clean.wav --residual removed.wav
 
-    unmuffle enhance recordings/ -o cleaned/ --jobs 2 --resume
+    unmuffle enhance recordings/ -o cleaned/ --jobs 2 --resume --cache
 
     ffmpeg -i in.mov -f wav - | unmuffle enhance - | ffplay -
     """
@@ -117,6 +130,13 @@ def enhance(
         **params,
     }
     _check(settings)
+    if cache or cache_at is not None:
+        settings["cache"] = {
+            "location": cache_at,
+            "limit_bytes": None if cache_mb is None else cache_mb * 1_000_000,
+            "ttl_s": 86400.0 * cache_days,
+        }
+        _open_cache(settings["cache"])  # fail before the first file if it cannot be used
     to_pipe = any(job.output == "-" for job in work)
     if as_json and to_pipe:
         raise ParameterError("standard output cannot carry both the sound and --json; write the sound to a file")
@@ -197,7 +217,22 @@ def _run(job: Job, settings: dict[str, Any], progress: Any = None) -> Report:
                 os.makedirs(folder, exist_ok=True)
             except OSError as error:
                 raise OutputError(f"the folder {folder!r} cannot be made: {error.strerror}") from None
+    settings = dict(settings)
+    place = settings.pop("cache", None)
+    if place is not None and job.residual is None:
+        from ..cache import enhance_file as through
+
+        report, state = through(_open_cache(place), job.source, job.output, progress=progress, **settings)
+        if state == "hit":
+            report.notes.append("taken from the cache")
+        return report
     return enhance_file(job.source, job.output, residual=job.residual, progress=progress, **settings)
+
+
+def _open_cache(place: dict[str, Any]) -> Any:
+    from ..cache import open_cache
+
+    return open_cache(**place)
 
 
 def _show_plan(work: list[Job], skipped: list[Job], as_json: bool) -> None:
