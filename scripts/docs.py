@@ -44,7 +44,7 @@ def methods() -> str:
     for name in registry.REGISTRY:
         entry = registry.entry(name)
         kind = registry.kind(name)
-        stream = registry.load(name).stream(16000)
+        stream = registry.load(name).stream(16000, entry.channels)
         latency = f"{stream.latency_ms:.1f} ms" if entry.causal else "whole signal"
         gain = "" if entry.gain_db is None else f"{entry.gain_db:g} dB"
         noise = f"{entry.noise_db:g} dB" if entry.noise_db else ""

@@ -25,7 +25,7 @@ RULES = {
     **{room: LIBRARY | SIDE for room in ("live", "server", "batch")},
     "cli": LIBRARY | SIDE | {"live", "server", "batch"},  # its commands start them
 }
-FAMILIES = {"spectral", "kalman", "repair", "neural", "dereverb", "spatial"}
+FAMILIES = {"spectral", "kalman", "repair", "neural", "dereverb", "spatial", "echo", "phone"}
 
 
 def modules():

@@ -41,7 +41,8 @@ def bench(
     ]
     for name in methods or ([] if model else registry.names()):
         try:
-            rows.append(measure(name, registry.load(name), rate, channels, seconds))
+            count = max(channels, registry.entry(name).channels)
+            rows.append(measure(name, registry.load(name), rate, count, seconds))
         except MissingExtraError as error:
             if methods:
                 raise

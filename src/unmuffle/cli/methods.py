@@ -35,7 +35,7 @@ def _list(as_json: bool) -> None:
         entry = registry.entry(name)
         row = {"name": name, "family": entry.family, "summary": entry.summary, "extra": entry.extra}
         try:
-            stream = registry.load(name).stream(48000)
+            stream = registry.load(name).stream(48000, entry.channels)
             row["latency_ms"] = f"{stream.latency_ms:.1f}" if entry.causal else "whole signal"
         except MissingExtraError:
             row["latency_ms"] = "not installed"

@@ -34,6 +34,7 @@ class Entry:
         clean_db: SI-SDR, at least, that clean speech keeps when it passes through.
         noise_db: level by which it lowers noise without speech, at least, once it has settled.
         scales: louder input gives louder output by as much (false for loudness and gain control).
+        channels: fewest channels that it takes; more than 1 for methods with a reference.
     """
 
     where: str
@@ -45,6 +46,7 @@ class Entry:
     clean_db: float = 10.0
     noise_db: float = 0.0
     scales: bool = True
+    channels: int = 1
 
 
 REGISTRY: dict[str, Entry] = {
@@ -179,6 +181,21 @@ REGISTRY: dict[str, Entry] = {
         gain_db=1.7,
         clean_db=25.0,
         noise_db=0.7,
+    ),
+    "echo-canceller": Entry(
+        ".echo.canceller:EchoCanceller",
+        "takes a loudspeaker's echo out of microphones (last channel: its signal)",
+        "echo",
+        clean_db=100.0,
+        channels=2,
+    ),
+    "phone": Entry(
+        ".phone.level_difference:PhoneNoise",
+        "two microphones of a phone: noise by the level difference",
+        "phone",
+        clean_db=30.0,
+        noise_db=10.0,
+        channels=2,
     ),
     "limiter": Entry(
         ".repair.limiter:Limiter", "look-ahead true-peak limiter", "repair", clean_db=20.0, scales=False

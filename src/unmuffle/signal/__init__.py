@@ -8,5 +8,6 @@
 ``arrays``      where microphones are        ``steering``    waves at an array, diffuse noise
 ``gcc``         delay between two microphones ``channels``   dead, copied, turned, late channels
 ``direction``   where talkers are             ``tracking``    ... and where they go
+``fxlms``       active noise control, simulated
 ``fractional``  delays of any size           ``toml``        reading TOML
 """
