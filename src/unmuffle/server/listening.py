@@ -51,9 +51,9 @@ def listen(
     options = Options(method, repair=asked.repair, stereo=asked.stereo, profile=profile)
     stream = options.enhancer(info.channels).stream(info.sample_rate, info.channels)
     frames = excerpt_frames(info)
-    # What comes after the excerpt has a say in its last samples, as far as the method looks ahead; one sample more
-    # tells whether the recording goes on.
-    needed = None if stream.latency_samples == UNBOUNDED else frames + stream.latency_samples + 1
+    # What comes after the excerpt has a say in its last samples, as far as the method looks ahead and a step of it
+    # reaches; one sample more tells whether the recording goes on.
+    needed = None if stream.latency_samples == UNBOUNDED else frames + stream.block_latency_samples + 1
     lasts = math.inf if needed is None else frames / info.sample_rate
     if info.duration_s is not None:
         lasts = min(lasts, info.duration_s)
