@@ -43,6 +43,43 @@ def drive(live, signal, sizes, works=lambda i: True, outputs=None):
     return out.T
 
 
+class _Sum(StepKernel):
+    def __init__(self, channels):
+        super().__init__(channels)
+        self.outputs = (1,)
+
+    def init(self):
+        return ()
+
+    def step(self, x, state):
+        return x.sum(axis=0, keepdims=True), state
+
+
+@dataclass(frozen=True)
+class Sum(Enhancer):
+    """All channels added, standing in for the second."""
+
+    name: ClassVar[str] = "sum"
+
+    def kernel(self, sample_rate, channels):
+        return _Sum(channels)
+
+
+@pytest.mark.parametrize("inline", [True, False])
+@pytest.mark.parametrize("outputs", [None, 2])
+def test_one_channel_out_of_several(rng, inline, outputs):
+    x = speech(rng, 1.0, 4)
+    live = LiveStream(Sum(), RATE, inputs=4, outputs=outputs, block=160, inline=inline, clock=stopped)
+    out = drive(live, x, [160])
+    assert live.made == 1
+    for channel in out:
+        np.testing.assert_allclose(channel[live.delay_samples :], x.sum(axis=0)[: 16000 - live.delay_samples], atol=1e-6)
+    # When nobody works, the microphone that the output stands in for is heard.
+    late = LiveStream(Sum(), RATE, inputs=4, block=160, clock=stopped)
+    heard = drive(late, x, [160], works=lambda i: False)
+    assert_same(heard, delayed(x[1:2], 0), late.delay_samples)
+
+
 def stopped():
     """A clock for runs in which no time passes: nothing depends on how busy the machine is."""
     return 0.0

@@ -124,7 +124,8 @@ class LiveStream:
     Args:
         enhancer: the method.
         sample_rate: in Hz, of both sides.
-        inputs, outputs: channels of the two sides. All inputs are enhanced. One input goes to every
+        inputs, outputs: channels of the two sides. All inputs are enhanced, and what comes of it is
+            ``stream.channels_out`` channels (one, of a beamformer). One channel goes to every
             output; several go to as many outputs, and to a single output as their mean.
         block: samples of the device's blocks, or ``None`` when they vary.
         largest: the largest that come when they vary; bigger ones are answered with the unchanged input.
@@ -167,7 +168,8 @@ class LiveStream:
             )
         self.sample_rate = self.stream.sample_rate
         self.inputs = self.stream.channels
-        self.outputs = check_channels(self.inputs if outputs is None else outputs)
+        self.made = self.stream.channels_out
+        self.outputs = check_channels(self.made if outputs is None else outputs)
         self.inline = inline
         self._clock = clock
         self.block = block
@@ -181,17 +183,21 @@ class LiveStream:
 
         kept = self.delay_samples + self.largest + math.ceil((KEPT_S + PATIENCE_S + RESERVE_S) * self.sample_rate)
         self.heard = Ring(self.inputs, kept)
-        self.played = Ring(self.inputs, kept)
-        self._wet = Ring(self.inputs, kept)
+        self.played = Ring(self.made, kept)
+        self._wet = Ring(self.made, kept)
+        # The input channels that the output stands in for: what is heard when the enhancer is late.
+        numbers = np.arange(self.inputs, dtype=np.float32)[:, np.newaxis]
+        self._stood_for = None if self.made == self.inputs else [int(i) for i in self.stream.dry(numbers)[:, 0]]
+        self.dry = self.heard if self._stood_for is None else Ring(self.made, kept)
         self._valid_from = -_NEVER  # wet samples before this one mix what does not belong together
         self._fed = 0
 
         self._x: Samples = np.zeros((self.inputs, self.largest), np.float32)
-        self._y: Samples = np.zeros_like(self._x)
-        self._dry: Samples = np.zeros_like(self._x)
-        self._scratch: Samples = np.zeros_like(self._x)
-        self._last: Samples = np.zeros((self.inputs, 1), np.float32)
-        self._step: Samples = np.zeros((self.inputs, 1), np.float32)
+        self._y: Samples = np.zeros((self.made, self.largest), np.float32)
+        self._dry: Samples = np.zeros_like(self._y)
+        self._scratch: Samples = np.zeros_like(self._y)
+        self._last: Samples = np.zeros((self.made, 1), np.float32)
+        self._step: Samples = np.zeros((self.made, 1), np.float32)
         self._declick = np.linspace(1.0, 0.0, max(2, round(DECLICK_S * self.sample_rate)), dtype=np.float32)
         self._declicked = len(self._declick)  # samples of the ramp that are done
         self._return = np.linspace(1.0, 0.0, max(2, round(RETURN_S * self.sample_rate)), dtype=np.float32)
@@ -255,10 +261,14 @@ class LiveStream:
         if self._longer:
             self._lengthened(position)
         self.heard.write(x)
+        y, dry = self._y[:, :n], self._dry[:, :n]
+        if self._stood_for is not None:
+            for row, channel in enumerate(self._stood_for):
+                np.copyto(dry[row], x[channel])
+            self.dry.write(dry)
         if self.inline:
             self._work_in_time(n)
-        y, dry = self._y[:, :n], self._dry[:, :n]
-        self.heard.read(position - self.delay_samples, dry)
+        self.dry.read(position - self.delay_samples, dry)
         want = position - self._lead
         if self._wet.written - want >= n and want >= self._valid_from and self._wet.read(want, y):
             self._calm -= min(self._calm, n)
@@ -280,7 +290,7 @@ class LiveStream:
         self._dry_samples += y.shape[1]
         if self._returned:  # it was enhanced until now, at least in part
             self._returned = 0
-            self.heard.read(position - 1 - self.delay_samples, self._last)
+            self.dry.read(position - 1 - self.delay_samples, self._last)
             self._begin_step(position)
         np.copyto(y, dry)
 
@@ -306,7 +316,7 @@ class LiveStream:
         self._longer = self._missing = 0
         self._changes.append((position, self.delay_samples))
         if self._returned == 0:
-            self.heard.read(position - 1 - self.delay_samples, self._last)
+            self.dry.read(position - 1 - self.delay_samples, self._last)
         elif not self._wet.read(position - 1 - self._lead, self._last):
             self._last.fill(0.0)
         self._begin_step(position)
@@ -320,14 +330,14 @@ class LiveStream:
         self._returned += n
 
     def _deliver(self, y: Samples, part: NDArray[Any]) -> None:
-        if self.inputs == 1:
+        if self.made == 1:
             np.copyto(part, y.T)  # one to all, by broadcasting
         elif self.outputs == 1:
             mean = self._scratch[0, : y.shape[1]]
             np.mean(y, axis=0, out=mean)
             np.copyto(part[:, 0], mean)
         else:
-            shared = min(self.inputs, part.shape[1])
+            shared = min(self.made, part.shape[1])
             np.copyto(part[:, :shared], y[:shared].T)
             part[:, shared:] = 0.0
 

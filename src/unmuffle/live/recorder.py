@@ -56,12 +56,12 @@ class Recorder:
                 break
         self.lost_samples = 0
         self.error = ""
-        self._rate, self._channels = live.sample_rate, live.inputs
+        self._rate, self._channels = live.sample_rate, (live.inputs, live.made)
         self._tags = {"comment": f"unmuffle live, {live.delay_ms:.1f} ms after the microphone"}
         self._writers: list[MediaWriter] = []
         try:
-            for path in self.paths:
-                self._writers.append(open_writer(path, self._like(path), sample_format="FLOAT"))
+            for path, channels in zip(self.paths, self._channels, strict=True):
+                self._writers.append(open_writer(path, self._like(channels), sample_format="FLOAT"))
         except BaseException:
             for writer in self._writers:
                 writer.abandon()
@@ -72,10 +72,8 @@ class Recorder:
         self._thread = threading.Thread(target=self._run, name="unmuffle recorder", daemon=True)
         self._thread.start()
 
-    def _like(self, path: Path) -> MediaInfo:
-        return MediaInfo(
-            "-", "wav", "pcm_f32le", self._rate, self._channels, "FLOAT", tags=MappingProxyType(self._tags)
-        )
+    def _like(self, channels: int) -> MediaInfo:
+        return MediaInfo("-", "wav", "pcm_f32le", self._rate, channels, "FLOAT", tags=MappingProxyType(self._tags))
 
     def follow(self, live: LiveStream) -> None:
         """Go on with another stream of the same rate and channels (the device was opened anew)."""
@@ -108,19 +106,22 @@ class Recorder:
             while self._at < end:
                 delay, until = live.delay_at(self._at)
                 n = min(end - self._at, self._rate, until - self._at)
-                before = self._side(live.heard, self._at - delay, n)
-                after = self._side(live.played, self._at, n)
+                before = self._side(live.heard, self._channels[0], self._at - delay, n)
+                after = self._side(live.played, self._channels[1], self._at, n)
                 if before is None or after is None:
                     self.lost_samples += n
-                    before = after = np.zeros((self._channels, n), np.float32)
+                    before, after = (np.zeros((count, n), np.float32) for count in self._channels)
                 self._at += n
                 self._writers[0].write(before)
                 self._writers[1].write(after)
         except (UnmuffleError, OSError) as error:
             self.error = str(error)
 
-    def _side(self, ring: Ring, start: int, n: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]] | None:
-        out = np.empty((self._channels, n), np.float32)
+    @staticmethod
+    def _side(
+        ring: Ring, channels: int, start: int, n: int
+    ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]] | None:
+        out = np.empty((channels, n), np.float32)
         return out if ring.read(start, out) else None
 
     def close(self) -> None:

@@ -456,10 +456,10 @@ class Session:
         live = self.live
         n = round(WINDOW_S * self.rate)
         end = live.played.written
-        silence = np.zeros((live.inputs, 0), np.float32)
+        silence, nothing = np.zeros((live.inputs, 0), np.float32), np.zeros((live.made, 0), np.float32)
         heard = _span(live.heard, live.heard.written - n, n, silence)
-        played = _span(live.played, end - n, n, silence)
-        aligned = _span(live.heard, end - n - live.delay_samples, n, silence)
+        played = _span(live.played, end - n, n, nothing)
+        aligned = _span(live.dry, end - n - live.delay_samples, n, nothing)
         before, after = mean_level(aligned), mean_level(played)
         reduction = min(0.0, after - before) if before > FLOOR_DBFS + 20 else 0.0
         recorder = self.recorder
