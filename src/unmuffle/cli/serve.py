@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -51,11 +52,25 @@ def serve(
     drain: Annotated[
         float, typer.Option(metavar="S", help="How long a stopping server lets streams finish.")
     ] = 30.0,
+    cache: Annotated[
+        str | None,
+        typer.Option("--cache-at", metavar="DIR|URL", help="Keep results of files: a folder, or redis://HOST:PORT."),
+    ] = None,
+    cache_mb: Annotated[int, typer.Option("--cache-mb", min=0, metavar="MB", help="Its size limit; 0: usual.")] = 0,
+    quality_every: Annotated[
+        float, typer.Option("--quality-every", metavar="S", help="Measure 10 s of each stream this often; 0: never.")
+    ] = 60.0,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="FILE", help="What the figures usually are; drift from it is an alert.")
+    ] = None,
+    webhook: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where alerts are posted. Else from UNMUFFLE_WEBHOOK.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing unless something fails.")] = False,
 ) -> None:
     """Serve files (POST /enhance, /jobs) and live streams (WS /stream) until Ctrl-C or SIGTERM.
 
-    Needs the extra [serve]. Nothing that is uploaded is kept after it was answered.
+    Needs the extra [serve]. Nothing that is uploaded is kept after it was answered; results are, with --cache-at.
 
     [bold]Examples[/bold]
 
@@ -91,6 +106,11 @@ def serve(
         key_streams=key_streams,
         key_requests_per_min=key_requests,
         drain_s=drain,
+        cache=cache,
+        cache_bytes=cache_mb * 1_000_000,
+        quality_every_s=quality_every,
+        baseline=baseline,
+        webhook=webhook or os.environ.get("UNMUFFLE_WEBHOOK"),
     )
 
     def told(url: str) -> None:

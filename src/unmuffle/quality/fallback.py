@@ -142,6 +142,27 @@ class Guarded(Enhancer):
         return f"guarded({self.main.key()},{self.spare.key()},{own})"
 
 
+def guard_for(
+    main: Enhancer, sample_rate: int, channels: int, block_size: int | None = None, **values: Any
+) -> Guarded:
+    """A guard that costs no latency: its spare is ``classic``, with shorter frames if need be, or the input itself.
+
+    Args:
+        main: the method.
+        sample_rate, channels, block_size: of the stream it is for, as for :meth:`Enhancer.stream`.
+        values: other fields of :class:`Guarded`.
+    """
+    first = main.kernel(sample_rate, channels)
+    steps = (1, block_size or 1)
+    candidates = (load("classic"), load("classic", window_ms=20.0, hop_ms=10.0), load("identity"))
+    for spare in candidates:
+        other = spare.kernel(sample_rate, first.channels_out)
+        waits = any(other.hold(n)[0] > first.hold(n)[0] for n in steps)
+        if other.latency_samples <= first.latency_samples and not waits:
+            break
+    return Guarded(main, spare, **values)
+
+
 class _Branch:
     """A kernel whose output is brought to the common latency; knows where in the output it stands."""
 

@@ -19,6 +19,9 @@ from starlette.routing import WebSocketRoute
 
 from ..enhancers import params, registry
 from ..errors import MissingExtraError, ParameterError, UnmuffleError
+from ..quality.alerts import Webhook
+from ..quality.drift import Baseline
+from ..quality.monitor import Surveyor
 from . import static
 from .asked import Asked
 from .capacity import Capacity
@@ -50,6 +53,7 @@ class State:
     spool: Spool
     lanes: Lanes
     capacity: Capacity
+    surveyor: Surveyor
 
     def __init__(self, config: ServerConfig) -> None:
         self.config = config
@@ -71,6 +75,7 @@ class State:
         self.jobs = Jobs(self.crew, self.spool, self.config.max_jobs, self.config.job_ttl_s)
         self.lanes = Lanes(self.config.thread_count)
         self.capacity = Capacity(self.config, self.lanes)
+        self.surveyor = await asyncio.to_thread(_surveyor, self.config)
         self.metrics.watch(self)
         await self.crew.start()
         self._sweeper = asyncio.create_task(self._sweep())
@@ -85,6 +90,7 @@ class State:
         await self.jobs.close()
         await self.crew.close()
         self.lanes.close()
+        await asyncio.to_thread(self.surveyor.close)
         self.spool.close()
 
     async def _sweep(self) -> None:
@@ -164,6 +170,9 @@ class State:
             "name": safe_name(upload.filename),
             "extension": extension_of(upload.filename),
             "asked": asdict(asked),
+            "cache": None if config.cache is None else {
+                "location": config.cache, "limit_bytes": config.cache_bytes or None, "ttl_s": config.cache_ttl_s,
+            },
             "limits": {
                 "channels": config.max_channels,
                 "duration_s": config.max_duration_s,
@@ -210,6 +219,18 @@ class State:
         """Into the metrics."""
         self.metrics.files_audio.inc(result["seconds"])
         self.metrics.files_busy.inc(result["elapsed_s"])
+        if result.get("cache", "off") != "off":
+            self.metrics.cache.labels(result["cache"]).inc()
+
+
+def _surveyor(config: ServerConfig) -> Surveyor:
+    """Who measures the streams.
+
+    Raises:
+        UnmuffleError: the baseline cannot be read, or the webhook is no address.
+    """
+    baseline = None if config.baseline is None else Baseline.read(config.baseline)
+    return Surveyor(baseline, webhook=None if config.webhook is None else Webhook(config.webhook))
 
 
 async def _gone(request: Request) -> None:
@@ -504,7 +525,7 @@ def describe_methods() -> list[dict[str, Any]]:
         row: dict[str, Any] = {"name": name, "family": line.family, "summary": line.summary, "live": line.causal}
         try:
             kind = registry.kind(name)
-            stream = registry.load(name).stream(48000)
+            stream = registry.load(name).stream(48000, line.channels)
         except MissingExtraError:
             row["available"] = False
             found.append(row)

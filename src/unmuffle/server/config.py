@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from urllib.parse import urlsplit
 
 from ..errors import ParameterError
+from ..quality.figures import WINDOW_S
 from ..signal.blocks import MAX_CHANNELS
 from .keys import NO_KEYS, Keys
 
@@ -47,6 +48,13 @@ class ServerConfig:
         retry_after_s: what a refused client is told to wait.
         key_streams: live streams at a time of one key (without keys: of one address); 0: no limit.
         key_requests_per_min: requests of one key (without keys: of one address); 0: no limit.
+        behind_s: how far a method may fall behind real time before its stream goes to another; 0: never.
+        quality_every_s: a window of each stream is measured this often; 0: never.
+        baseline: JSON file of what the figures usually are, for the watch on drift.
+        webhook: where alerts go besides the log and ``/metrics``.
+        cache: a folder or ``redis://`` address for results of files; none are kept without it.
+        cache_bytes: its size limit (in Redis: of one result); 0: the usual one.
+        cache_ttl_s: how long results are kept in it.
     """
 
     host: str = "127.0.0.1"
@@ -80,13 +88,23 @@ class ServerConfig:
     retry_after_s: int = 5
     key_streams: int = 0
     key_requests_per_min: int = 0
+    behind_s: float = 0.5
+    quality_every_s: float = 60.0
+    baseline: str | None = None
+    webhook: str | None = field(default=None, repr=False)
+    cache: str | None = field(default=None, repr=False)
+    cache_bytes: int = 0
+    cache_ttl_s: float = 30 * 86400.0
 
     def __post_init__(self) -> None:
         may_be_zero = {"port", "workers", "queue", "threads", "key_streams", "key_requests_per_min", "late_share"}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, (int, float)) and not (value > 0 or (value == 0 and field.name in may_be_zero)):
-                raise ParameterError(f"{field.name} = {value!r}; give a number above 0")
+        may_be_zero |= {"behind_s", "quality_every_s", "cache_bytes"}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, (int, float)) and not (value > 0 or (value == 0 and each.name in may_be_zero)):
+                raise ParameterError(f"{each.name} = {value!r}; give a number above 0")
+        if 0 < self.quality_every_s < WINDOW_S:
+            raise ParameterError(f"quality_every_s = {self.quality_every_s:g}; a window alone takes {WINDOW_S:g} s")
         if self.port > 65535:
             raise ParameterError(f"port = {self.port}; give 0 to 65535")
         if self.max_channels > MAX_CHANNELS:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from math import nan
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
+from ..quality.alerts import KINDS
+from ..quality.figures import NAMES
+
 if TYPE_CHECKING:
+    from ..quality.monitor import Surveyor
     from .app import State
 
 _LATENCY_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
@@ -29,6 +34,12 @@ class Metrics:
         self.frames = Counter("unmuffle_stream_frames", "Frames of streams answered", registry=registry)
         self.overruns = Counter("unmuffle_stream_overruns", "Frames answered too late", registry=registry)
         self.stream_audio = Counter("unmuffle_stream_audio_seconds", "Sound enhanced in streams", registry=registry)
+        self.switches = Counter(
+            "unmuffle_stream_switches", "Streams that changed their method", ["to", "reason"], registry=registry
+        )
+        self.cache = Counter("unmuffle_cache_requests", "Files asked of the cache", ["state"], registry=registry)
+        for state in ("hit", "miss"):
+            self.cache.labels(state)
         self.latency = Histogram(
             "unmuffle_stream_latency_seconds",
             "From a frame's arrival to its answer's departure",
@@ -51,9 +62,30 @@ class Metrics:
         gauge("unmuffle_real_time_factor", "Processor time of streams per second of sound", state.real_time_factor)
         gauge("unmuffle_file_places", "Files that are uploaded, wait or are worked on", lambda: state.crew.taken)
         gauge("unmuffle_file_workers_busy", "Workers at work", lambda: state.crew.busy)
+        self._watch_quality(state.surveyor)
         jobs = Gauge("unmuffle_jobs", "Jobs that are remembered", ["status"], registry=self.registry)
         for status in state.jobs.counts():
             jobs.labels(status).set_function(lambda status=status: state.jobs.counts()[status])  # type: ignore[misc]
+
+    def _watch_quality(self, surveyor: Surveyor) -> None:
+        registry = self.registry
+        quality = Gauge("unmuffle_quality", "Running mean of a figure over streams", ["figure"], registry=registry)
+        drift = Gauge("unmuffle_quality_drift", "1: the figure has drifted", ["figure"], registry=registry)
+        windows = Gauge("unmuffle_quality_windows", "Windows of streams", ["state"], registry=registry)
+        alerts = Gauge("unmuffle_alerts", "Alerts raised since the start", ["kind"], registry=registry)
+        told = Gauge("unmuffle_webhook_alerts", "Alerts for the webhook", ["state"], registry=registry)
+        for name in NAMES[1:]:
+            quality.labels(name).set_function(lambda name=name: surveyor.summary().mean.get(name, nan))  # type: ignore[misc]
+        for name in surveyor.drift():
+            drift.labels(name).set_function(lambda name=name: surveyor.drift().get(name, 0.0))  # type: ignore[misc]
+        for name in ("windows", "dropped", "failed"):
+            windows.labels("measured" if name == "windows" else name).set_function(
+                lambda name=name: getattr(surveyor.summary(), name)  # type: ignore[misc]
+            )
+        for name in KINDS:
+            alerts.labels(name).set_function(lambda name=name: surveyor.summary().alerts.get(name, 0))  # type: ignore[misc]
+        for name in ("sent", "failed", "dropped", "held_back") if surveyor.webhook is not None else ():
+            told.labels(name).set_function(lambda name=name: getattr(surveyor.webhook, name))  # type: ignore[misc]
 
     def text(self) -> bytes:
         """The page."""

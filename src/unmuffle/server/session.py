@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..enhancers.base import Stream
-from ..errors import NonFiniteError, UnmuffleError
+from ..enhancers.base import Enhancer, Stream
+from ..errors import NonFiniteError, UnboundedLatencyError, UnmuffleError
+from ..quality.fallback import MAIN, Switch, guard_for
+from ..quality.figures import Figures
+from ..quality.monitor import StreamMonitor
 from ..signal.blocks import Samples
 from . import protocol
 from .faults import Fault, fault_of
@@ -69,6 +72,11 @@ class Session:
         self._mistakes = 0
         self._owner = ""
         self._latencies = np.zeros(_KEPT, np.float64)
+        self._loop = asyncio.get_running_loop()
+        self._monitor: StreamMonitor | None = None
+        self._figures: Figures | None = None
+        self._active = MAIN
+        self.switches = 0
         self.expired: Fault | None = None
         self.load = 0.0
         self._frame_bytes_out = 4
@@ -157,7 +165,7 @@ class Session:
         config = self._state.config
         hello = protocol.parse_hello(protocol.parse_text(text), config.max_channels)
         owner = self._state.guard.owner_of_stream(self._scope, hello.key)
-        enhancer = await asyncio.to_thread(hello.enhancer)
+        enhancer = await asyncio.to_thread(self._guarded_enhancer, hello)
         stream = await asyncio.to_thread(hello.stream, enhancer)
         method = await self._state.capacity.load(enhancer, hello)
         self._state.limits.open_stream(owner)
@@ -169,6 +177,12 @@ class Session:
             raise
         self._lane = self._state.lanes.join()
         self._hello, self._stream = hello, stream
+        if config.quality_every_s:
+            self._monitor = StreamMonitor(
+                self._state.surveyor, hello.rate,
+                stream.latency_samples if hello.block_size is None else stream.block_latency_samples,
+                every_s=config.quality_every_s, done=self._measured,
+            )  # fmt: skip
         self._frame_bytes_out = stream.channels_out * protocol.FORMATS[hello.format][1]
         latency = stream.latency_samples if hello.block_size is None else stream.block_latency_samples
         self._state.metrics.streams_total.inc()
@@ -180,6 +194,46 @@ class Session:
             "load": round(self.load, 5), "max_message_bytes": config.max_message_bytes,
             "idle_timeout_s": config.idle_timeout_s,
         })  # fmt: skip
+
+    def _guarded_enhancer(self, hello: Hello) -> Enhancer:
+        """The enhancer, with another behind it for the case that it fails."""
+        enhancer = hello.enhancer()
+        behind_s = self._state.config.behind_s or float("inf")
+        try:
+            return guard_for(
+                enhancer, hello.rate, hello.channels, hello.block_size, behind_s=behind_s, notify=self._switched
+            )
+        except UnboundedLatencyError:
+            return enhancer  # refused when its stream is made, in better words
+
+    def _switched(self, switch: Switch) -> None:
+        """In the lane: the stream has changed its method."""
+        hello, loop = self._hello, self._loop
+        if hello is None:  # the trial run that measures the load
+            return
+        self._active = switch.to
+        self.switches += 1
+        self._state.metrics.switches.labels(switch.to, switch.reason).inc()
+        self._state.surveyor.switched(switch, hello.method)
+        message = {"type": "switched", "to": switch.to, "reason": switch.reason, "at_s": round(switch.at_s, 3)}
+        loop.call_soon_threadsafe(lambda: loop.create_task(self.announce(message)))
+
+    def _measured(self, figures: Figures) -> None:
+        """In the surveyor's thread: a window of the stream was measured."""
+        self._figures = figures
+
+    def _through(self, x: Samples, *, fixed: bool = False) -> Samples:
+        """In the lane: samples through the stream, under watch."""
+        stream, monitor = self._stream, self._monitor
+        assert stream is not None
+        if monitor is None:
+            return stream.process_block(x) if fixed else stream.process(x)
+        begun = time.thread_time()
+        y = stream.process_block(x) if fixed else stream.process(x)
+        monitor.busy_s += time.thread_time() - begun
+        if not stream.bypass:
+            monitor.push(stream.dry(x), y)
+        return y
 
     def _close(self) -> None:
         if self._stream is None:
@@ -257,7 +311,7 @@ class Session:
         if hello is None or stream is None:  # closed meanwhile
             return b""
         x = protocol.samples_of(data, hello)
-        y = stream.process(x) if hello.block_size is None else stream.process_block(x)
+        y = self._through(x, fixed=hello.block_size is not None)
         return protocol.packed(number, y, hello.format)
 
     async def _long(self, data: bytes, number: int, piece: int) -> bytes:
@@ -276,7 +330,7 @@ class Session:
         x = await lane.do(checked)
         parts = []
         for start in range(0, x.shape[1], piece):
-            parts.append(await lane.do(_process(stream, x[:, start : start + piece])))
+            parts.append(await lane.do(_later(self._through, x[:, start : start + piece])))
             self._heard = time.monotonic()
         return await lane.do(lambda: protocol.packed(number, np.concatenate(parts, axis=1), hello.format))
 
@@ -323,21 +377,29 @@ class Session:
             if not isinstance(message["on"], bool):
                 raise WireError("bypass: on is true or false")
             stream.bypass = message["on"]
+            self._start_window()
             await self._text({"type": "bypass", "on": stream.bypass})
         elif kind == "flush":
             tail = await lane.do(lambda: np.atleast_2d(stream.flush()))
             self.samples_out += tail.shape[1]
+            self._start_window()
             await self._text({"type": "flushed", "samples": tail.shape[1]})
             number = self._expected - 1 if self._expected is not None else 0
             await self._guarded({"type": "websocket.send", "bytes": protocol.packed(number, tail, hello.format)})
         elif kind == "reset":
             await lane.do(stream.reset)
+            self._start_window()
             await self._text({"type": "reset"})
         elif kind == "stats":
             await self._text({"type": "stats", **self.stats()})
         else:
             await self._send({"type": "websocket.close", "code": protocol.NORMAL})
         return kind == "bye"
+
+    def _start_window(self) -> None:
+        """The signal, or what is done to it, is another from here on."""
+        if self._monitor is not None:
+            self._monitor.reset()
 
     def stats(self) -> dict[str, Any]:
         """Counters, and the latency that the server added to the last frames."""
@@ -352,6 +414,9 @@ class Session:
             "errors": self._mistakes,
             "server_ms": {"p50": p50, "p99": p99, "max": float(kept.max()) if len(kept) else 0.0},
             "load": self.load,
+            "active": self._active,
+            "switches": self.switches,
+            "quality": None if self._figures is None else self._figures.to_dict(),
             "uptime_s": time.monotonic() - self._began,
         }
 
@@ -373,5 +438,5 @@ class Session:
         await self._send({"type": "websocket.close", "code": code, "reason": fault.kind})
 
 
-def _process(stream: Stream, block: Samples) -> Callable[[], Samples]:
-    return lambda: stream.process(block)
+def _later(work: Callable[[Samples], Samples], block: Samples) -> Callable[[], Samples]:
+    return lambda: work(block)

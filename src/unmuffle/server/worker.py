@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,11 @@ from typing import Any
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-from ..engine.files import enhance_file  # noqa: E402
+from ..cache import Cache, open_cache  # noqa: E402
+from ..cache import enhance_file as through_cache  # noqa: E402
+from ..engine.files import Report, enhance_file  # noqa: E402
 from ..enhancers.base import UNBOUNDED  # noqa: E402
+from ..errors import UnmuffleError  # noqa: E402
 from ..io import MediaInfo, open_reader, probe  # noqa: E402
 from ..io.formats import CONTAINERS  # noqa: E402
 from .asked import Asked, method_of  # noqa: E402
@@ -134,7 +138,9 @@ def run(task: dict[str, Any], tell: Any) -> dict[str, Any]:
         return score(source, info, asked, progress)
     extension = extension_for(info, asked.extension or task["extension"])
     output = folder / f"result{extension}"
-    report = enhance_file(
+    cache = _cache(task.get("cache"))
+    report, state = _enhanced(
+        cache,
         source,
         output,
         method_of(asked.method, asked.values),
@@ -156,7 +162,31 @@ def run(task: dict[str, Any], tell: Any) -> dict[str, Any]:
         "latency_ms": report.latency_ms if report.latency_ms < float("inf") else None,
         "clipped": report.clipped,
         "notes": [note.replace(str(folder), "").lstrip("/") for note in report.notes],
+        "cache": state,
     }
+
+
+@lru_cache(maxsize=1)
+def _opened(location: str, limit_bytes: int | None, ttl_s: float) -> Cache:
+    return open_cache(location, limit_bytes=limit_bytes, ttl_s=ttl_s)
+
+
+def _cache(asked: dict[str, Any] | None) -> Cache | None:
+    """The cache that the server was told to use; without it the work goes on."""
+    if asked is None:
+        return None
+    try:
+        return _opened(asked["location"], asked["limit_bytes"], asked["ttl_s"])
+    except UnmuffleError as error:
+        sys.stderr.write(f"unmuffle: on without the cache: {error}\n")
+        return None
+
+
+def _enhanced(cache: Cache | None, *args: Any, **settings: Any) -> tuple[Report, str]:
+    """``enhance_file``, through the cache if there is one, and what became of it."""
+    if cache is None:
+        return enhance_file(*args, **settings), "off"
+    return through_cache(cache, *args, **settings)
 
 
 def _answer(task: dict[str, Any], tell: Any) -> dict[str, Any]:
