@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import Future
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +13,7 @@ from ..errors import ParameterError, UnmuffleError
 from . import common
 
 if TYPE_CHECKING:
+    from ..engine.beams import ArrayPlan
     from ..engine.files import Report
     from ..engine.plan import Job
     from ..enhancers.base import Enhancer
@@ -56,6 +57,20 @@ def enhance(
         typer.Option(metavar="LIST", help="First repair: declip,declick,dehum,dewind,low-cut (comma-separated)."),
     ] = "",
     stereo: Annotated[str, typer.Option(help="linked, independent or mid-side.")] = "linked",
+    array: Annotated[
+        str | None,
+        typer.Option(metavar="ARRAY", help="The microphones: preset, preset:measures, positions, or a TOML file."),
+    ] = None,
+    direction: Annotated[
+        str | None,
+        typer.Option(metavar="DEG|auto", help="Of the voice: azimuth, azimuth,elevation, or auto (listen first)."),
+    ] = None,
+    beamformer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One channel of several: mvdr, gev, superdirective ...")
+    ] = None,
+    dereverb: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Before it, on all channels: wpe, wpe-batch or late-reverb.")
+    ] = None,
     loudness: Annotated[
         float | None, typer.Option(metavar="LUFS", help="Loudness of the result (EBU R128), e.g. -16 for podcasts.")
     ] = None,
@@ -105,11 +120,19 @@ def enhance(
 
     unmuffle enhance recordings/ -o cleaned/ --jobs 2 --resume --cache
 
+    unmuffle enhance desk.wav --array circle:4:0.05 --direction auto --beamformer mvdr --dereverb wpe
+
     ffmpeg -i in.mov -f wav - | unmuffle enhance - | ffplay -
     """
     from ..engine.plan import plan
 
-    chosen, params = chosen_method(method, assignments or [], config, model)
+    beams = _array_plan(array, direction, beamformer, dereverb, stereo)
+    behind = beams is None or method != "auto" or config is not None or model is not None
+    chosen, params = chosen_method(method, assignments or [], config, model) if behind else ("identity", {})
+    before = None
+    if beams is not None:
+        before = _array_work(beams, chosen if behind else None, params, assignments if not behind else [])
+        chosen, params = "identity", {}
     if raw is not None and rate is None:
         raise ParameterError("--raw needs --rate: samples without a header do not say it")
     if raw is None and (rate is not None or channels is not None):
@@ -129,6 +152,8 @@ def enhance(
         "raw_channels": channels,
         **params,
     }
+    if before is not None:
+        settings["before"] = before
     _check(settings)
     if cache or cache_at is not None:
         settings["cache"] = {
@@ -152,6 +177,56 @@ def enhance(
     failed = _several(work, skipped, settings, jobs, screen, quiet=quiet, as_json=as_json)
     if failed:
         raise typer.Exit(1)
+
+
+def _array_plan(
+    array: str | None, direction: str | None, beamformer: str | None, dereverb: str | None, stereo: str
+) -> ArrayPlan | None:
+    """The microphone array's part of the work, if it was asked for."""
+    if array is direction is beamformer is dereverb is None:
+        return None
+    from ..engine.beams import ArrayPlan
+
+    made = ArrayPlan(array or "", direction or "", beamformer or "", dereverb or "")
+    if made.beam and stereo != "linked":
+        raise ParameterError("--stereo takes channels apart that a beamformer needs together: leave it out")
+    return made
+
+
+def _array_work(
+    beams: ArrayPlan, method: str | Enhancer | None, values: dict[str, Any], assignments: list[str] | None
+) -> _ArrayWork:
+    """The array's part with the method behind it; whatever is wrong with it is said before the first file."""
+    from ..enhancers import params, registry
+
+    behind = registry.load(method, **values) if isinstance(method, str) else method
+    own: dict[str, Any] = {}
+    if assignments:
+        if not beams.beam:
+            raise ParameterError("--set belongs to --method or --beamformer: name one")
+        own = dict(params.parse(registry.kind(beams.beam), assignments, beams.beam))
+    beams.enhancer((0.0, 0.0), behind, own)
+    return _ArrayWork(beams, behind, own)
+
+
+@dataclass(frozen=True)
+class _ArrayWork:
+    """An enhancer that depends on what is heard in the file, and what is wrong with the file's channels."""
+
+    beams: ArrayPlan
+    behind: Enhancer | None
+    values: dict[str, Any]
+
+    def enhancer(self, source: str) -> Enhancer:
+        from ..engine.beams import heard_direction
+
+        found = heard_direction(source, self.beams.geometry) if self.beams.automatic else None
+        return self.beams.enhancer(found, self.behind, self.values)
+
+    def notes(self, source: str) -> list[str]:
+        from ..engine.beams import faults
+
+        return faults(source, self.beams.geometry if self.beams.array else None)
 
 
 def chosen_method(
@@ -191,7 +266,7 @@ def _check(settings: dict[str, Any]) -> None:
 
 
 def _is_file_option(key: str) -> bool:
-    return key in ("in_place", "allow_truncated", "raw_format", "raw_rate", "raw_channels")
+    return key in ("in_place", "allow_truncated", "raw_format", "raw_rate", "raw_channels", "before")
 
 
 def _done(job: Job) -> bool:
@@ -207,7 +282,6 @@ def _run(job: Job, settings: dict[str, Any], progress: Any = None) -> Report:
     """One job (also in another process)."""
     import os
 
-    from ..engine.files import enhance_file
     from ..errors import OutputError
 
     for name in (job.output, job.residual):
@@ -218,6 +292,19 @@ def _run(job: Job, settings: dict[str, Any], progress: Any = None) -> Report:
             except OSError as error:
                 raise OutputError(f"the folder {folder!r} cannot be made: {error.strerror}") from None
     settings = dict(settings)
+    before: _ArrayWork | None = settings.pop("before", None)
+    if before is not None:
+        settings["method"] = before.enhancer(job.source)
+        report = _through(job, settings, progress)
+        report.notes.extend(before.notes(job.source))
+        return report
+    return _through(job, settings, progress)
+
+
+def _through(job: Job, settings: dict[str, Any], progress: Any) -> Report:
+    """The file itself, or what the cache has of it."""
+    from ..engine.files import enhance_file
+
     place = settings.pop("cache", None)
     if place is not None and job.residual is None:
         from ..cache import enhance_file as through
