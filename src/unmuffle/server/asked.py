@@ -109,7 +109,10 @@ def method_of(name: str, values: Mapping[str, Any]) -> Enhancer:
     if values:
         known = params.parameters(registry.kind(name))
         for key in values:
-            if key in known and isinstance(known[key].default, str) and known[key].metadata["choices"] is None:
+            free = key in known and isinstance(known[key].default, str) and known[key].metadata["choices"] is None
+            # Text without choices may name a file of this machine; positions of microphones do not.
+            array = key == "array" and isinstance(values[key], str) and not values[key].strip().endswith(".toml")
+            if free and not array:
                 raise ParameterError(f"the parameter {key!r} of {name!r} cannot be set through the server")
     return registry.load(name, **values)
 
