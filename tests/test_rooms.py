@@ -22,7 +22,7 @@ SIDE = {"pictures", "degrade", "evaluate", "data", "train", "export", "quality"}
 RULES = {
     **CORE,
     **{room: LIBRARY | SIDE for room in SIDE},
-    **{room: LIBRARY | SIDE for room in ("live", "server", "batch")},
+    **{room: LIBRARY | SIDE for room in ("live", "server", "batch", "integrations")},
     "cli": LIBRARY | SIDE | {"live", "server", "batch"},  # its commands start them
 }
 FAMILIES = {"spectral", "kalman", "repair", "neural", "dereverb", "spatial", "echo", "phone"}

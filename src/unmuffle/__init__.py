@@ -11,25 +11,26 @@ Three ways in::
 
 The map, in the direction in which imports go:
 
-===============  ==============================================================================
-``errors``       every error there is, in one tree
-``io``           media files and pipes in and out, block by block, written atomically
-``signal``       STFT, resampling, bands, LPC, levels, loudness, alignment
-``noise``        what the noise is: voice activity, noise trackers, SNR, speech presence
-``enhancers``    the methods; ``base`` is the contract, ``registry`` the list
-``engine``       arrays and files through an enhancer: channels, rates, loudness, residual
-``cache``        results that were made before, on disk or in Redis
-``live``         microphone to output while somebody speaks (extra ``live``)
-``cli``          the command ``unmuffle``
-``server``       files over HTTP and live streams over WebSocket (extra ``serve``)
----------------  ------------------------------------------------------------------------------
-``degrade``      damage on purpose, seeded and recorded
-``evaluate``     metrics, and their tables over whole folders
-``quality``      watching streams and files: figures, drift, alerts, pass or fail, and a method to fall back to
-``data``         recordings for training: manifests, packed pools, mixtures made on the fly
-``train``        networks, losses and the training loop (extra ``train``)
-``export``       trained weights to one ONNX graph with explicit state
-===============  ==============================================================================
+================  ==============================================================================
+``errors``        every error there is, in one tree
+``io``            media files and pipes in and out, block by block, written atomically
+``signal``        STFT, resampling, bands, LPC, levels, loudness, alignment
+``noise``         what the noise is: voice activity, noise trackers, SNR, speech presence
+``enhancers``     the methods; ``base`` is the contract, ``registry`` the list
+``engine``        arrays and files through an enhancer: channels, rates, loudness, residual
+``cache``         results that were made before, on disk or in Redis
+``live``          microphone to output while somebody speaks (extra ``live``)
+``cli``           the command ``unmuffle``
+``server``        files over HTTP and live streams over WebSocket (extra ``serve``)
+``integrations``  Pipecat, LiveKit, aiortc, FastRTC: a file for each
+----------------  ------------------------------------------------------------------------------
+``degrade``       damage on purpose, seeded and recorded
+``evaluate``      metrics, and their tables over whole folders
+``quality``       watching streams and files: figures, drift, alerts, pass or fail, and a method to fall back to
+``data``          recordings for training: manifests, packed pools, mixtures made on the fly
+``train``         networks, losses and the training loop (extra ``train``)
+``export``        trained weights to one ONNX graph with explicit state
+================  ==============================================================================
 
 Arrays are float32 in [-1, 1], ``(channels, samples)``; one-dimensional ones are mono. Importing this
 package loads neither torch nor onnxruntime nor matplotlib; names below are loaded when first used.
