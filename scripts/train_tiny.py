@@ -1,6 +1,6 @@
 """Trains the shipped network ``tiny``: mixtures and their features once, then many quick epochs.
 
-    python scripts/train_tiny.py DATA/manifest.csv RUN [--minutes 40] [--hours 27] [--seed 0] ...
+    python scripts/train_tiny.py DATA/manifest.csv RUN [--steps 4000] [--seed 0] ...
 
 ``RUN`` gets ``pool`` (recordings, decoded once), ``train`` and ``valid`` (mixtures, rendered once), features
 beside them, ``last.pt`` (averaged weights, as ``unmuffle.export`` takes them) and ``log.csv``. A second run in the
@@ -38,7 +38,7 @@ from unmuffle.train.stft import Stft
 VALID_ITEMS = 160
 EPOCH_ITEMS = 1024
 SOUND = ("si_sdr", "pesq", "estoi")
-COLUMNS = ("step", "hours_heard", "minutes", "processor_minutes", "rate", "train_loss", "valid_loss", *SOUND)
+COLUMNS = ("step", "hours_heard", "processor_minutes", "rate", "train_loss", "valid_loss", *SOUND)
 
 
 def main() -> None:
@@ -47,12 +47,12 @@ def main() -> None:
     options.add_argument("manifest", help="manifest.csv of a collection")
     options.add_argument("run", type=Path, help="folder for everything that is made")
     options.add_argument("--name", default="tiny", help="of this run within the folder")
-    options.add_argument("--hours", type=float, default=27.3, help="of mixtures")
-    options.add_argument("--minutes", type=float, default=40.0, help="of training")
-    options.add_argument("--batch", type=int, default=128)
-    options.add_argument("--rate", type=float, default=3e-3, help="largest learning rate")
+    options.add_argument("--hours", type=float, default=13.65, help="of mixtures")
+    options.add_argument("--steps", type=int, default=4000)
+    options.add_argument("--batch", type=int, default=64)
+    options.add_argument("--rate", type=float, default=2e-3, help="largest learning rate")
     options.add_argument("--dense", type=int, default=64)
-    options.add_argument("--hidden", type=int, default=80)
+    options.add_argument("--hidden", type=int, default=76)
     options.add_argument("--gain-loss", type=float, default=0.1)
     options.add_argument("--voice-loss", type=float, default=0.01)
     options.add_argument("--over", type=float, default=0.1, help="weight of over-suppression")
@@ -271,9 +271,8 @@ class Loss(nn.Module):
 
 
 def fit(args: argparse.Namespace, train: Part, valid: Part) -> None:
-    """Train for the given time; the learning rate falls along a cosine, weights are averaged."""
+    """Train; the learning rate falls along a cosine, weights are averaged, a run that was stopped goes on."""
     torch.manual_seed(args.seed)
-    rng = np.random.default_rng(args.seed)
     folder = args.run / args.name
     folder.mkdir(parents=True, exist_ok=True)
     recipe = TrainConfig(
@@ -281,7 +280,7 @@ def fit(args: argparse.Namespace, train: Part, valid: Part) -> None:
         sizes={"dense": args.dense, "hidden": args.hidden},
         batch=args.batch,
         learning_rate=args.rate,
-        budget_minutes=args.minutes,
+        steps=args.steps,
         seed=args.seed,
         mix=train.mixtures.config,
         bf16=False,
@@ -295,18 +294,25 @@ def fit(args: argparse.Namespace, train: Part, valid: Part) -> None:
     loss = Loss(args, stft)
     optimiser = torch.optim.AdamW(core.parameters(), args.rate, weight_decay=1e-4)
     averages = {k: v.clone() for k, v in net.state_dict().items()}
-    begun, step = time.perf_counter(), 0
-    limits = torch.tensor([row(train.mixtures, i).band_hz for i in range(train.mixtures.count)])
-    valid_limits = torch.tensor([row(valid.mixtures, i).band_hz for i in range(valid.mixtures.count)])
-    order = np.zeros(0, np.int64)
-    limit = 60.0 * args.minutes
-    last, summed = begun, []
-    while True:
-        if len(order) < args.batch:
-            order = rng.permutation(train.mixtures.count)
-        rows, order = np.sort(order[: args.batch]), order[args.batch :]
-        done = min(1.0, (time.perf_counter() - begun) / limit)
-        rate = args.rate * min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+    step, spent, last = 0, 0.0, folder / "last.pt"
+    if last.is_file():
+        state = checkpoint.load(last)
+        net.load_state_dict(state["net"])
+        optimiser.load_state_dict(state["optimiser"])
+        averages, step, spent = state["averages"], int(state["step"]), float(state["processor_minutes"])
+        print(f"going on from step {step}", flush=True)
+    limits, valid_limits = (
+        torch.tensor([row(p.mixtures, i).band_hz for i in range(p.mixtures.count)]) for p in (train, valid)
+    )
+    begun, reported, summed = time.process_time(), time.perf_counter(), []
+    per_epoch = train.mixtures.count // args.batch
+    while step < args.steps:
+        # The order of an epoch depends on its number alone, so that a run that was stopped goes on with it.
+        order = np.random.default_rng((args.seed, step // per_epoch)).permutation(train.mixtures.count)
+        first = step % per_epoch * args.batch
+        rows = np.sort(order[first : first + args.batch])
+        fall = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / args.steps))
+        rate = args.rate * min(1.0, (step + 1) / 100) * fall
         for group in optimiser.param_groups:
             group["lr"] = rate
         value = score(core, loss, train, rows, limits, stft)
@@ -320,9 +326,8 @@ def fit(args: argparse.Namespace, train: Part, valid: Part) -> None:
         with torch.no_grad():
             for k, v in net.state_dict().items():
                 averages[k].lerp_(v, 1.0 - keep)
-        now = time.perf_counter()
-        ended = now - begun > limit
-        if now - last < 60.0 * args.report_minutes and not ended:
+        ended = step == args.steps
+        if time.perf_counter() - reported < 60.0 * args.report_minutes and not ended:
             continue
         kept = {k: v.clone() for k, v in net.state_dict().items()}
         net.load_state_dict(averages)
@@ -332,21 +337,26 @@ def fit(args: argparse.Namespace, train: Part, valid: Part) -> None:
         line = {
             "step": step,
             "hours_heard": step * args.batch * 4 / 3600,
-            "minutes": (now - begun) / 60,
-            "processor_minutes": time.process_time() / 60,
+            "processor_minutes": spent + (time.process_time() - begun) / 60,
             "rate": rate,
             "train_loss": float(np.mean(summed)),
             "valid_loss": held_out,
             **(sound(core, valid, stft) if ended else {}),
         }
         net.load_state_dict(kept)
-        last, summed = time.perf_counter(), []
+        reported, summed = time.perf_counter(), []
         log(folder / "log.csv", line)
         print(" ".join(f"{k} {v:.4g}" for k, v in line.items()), flush=True)
-        facts = {"script": {k: str(v) for k, v in vars(args).items()}, "log": line}
-        checkpoint.save(folder / "last.pt", {"recipe": recipe.to_dict(), "averages": averages, "step": step, **facts})
-        if ended:
-            return
+        state = {
+            "recipe": recipe.to_dict(),
+            "net": net.state_dict(),
+            "averages": averages,
+            "optimiser": optimiser.state_dict(),
+            "step": step,
+            "processor_minutes": line["processor_minutes"],
+            "script": {k: str(v) for k, v in vars(args).items() if k not in ("manifest", "run", "start")},
+        }
+        checkpoint.save(last, state)
 
 
 def score(core: TinyCore, loss: Loss, part: Part, rows: NDArray[np.int64], limits: Tensor, stft: Stft) -> Tensor:

@@ -1,7 +1,7 @@
 r"""``tiny``: band energies, pitch, one dense layer and two small GRUs; gains of 32 bands. The class of RNNoise.
 
 After Valin (MMSP 2018): speech needs no more resolution than the ear has, so the network sees and
-scales bands on the ERB scale, and there are few weights (88 000; one byte each when quantised).
+scales bands on the ERB scale, and there are few weights (81 000; one byte each when quantised).
 
 What it hears is told in :mod:`unmuffle.enhancers.neural.bands`, and computed by that very code, in training
 as at run time: features need no gradient. For each band the network answers with a gain :math:`g` and the
@@ -37,7 +37,7 @@ class TinyConfig:
     """Sizes of :class:`Tiny`."""
 
     dense: int = 64
-    hidden: int = 80
+    hidden: int = 76
 
     def __post_init__(self) -> None:
         if self.dense < 4 or self.hidden < 4:
