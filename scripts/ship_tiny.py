@@ -151,8 +151,8 @@ A very small causal network that removes noise from one voice, in real time, at 
 
 {steps} steps of {batch} mixtures of 4 s ({hours:.0f} h heard, of 13.7 h of different mixtures) in {minutes:.0f} minutes
 of processor time. AdamW, cosine, averaged weights, seed {seed}. Loss: power-compressed energies and cross terms of
-bands after gain and comb filter, gains against the ideal ones, voice activity. Mixtures: -7 to 20 dB, one to three noises,
-babble, music, rooms, equalisers, speed, band limits, clipping. To repeat it:
+bands after gain and comb filter, gains against the ideal ones, voice activity. Mixtures: -7 to 20 dB, one to three
+noises, babble, music, rooms, equalisers, speed, band limits, clipping. To repeat it:
 
     python scripts/train_tiny.py DATA/manifest.csv RUN {options}
     python scripts/ship_tiny.py RUN --data DATA
