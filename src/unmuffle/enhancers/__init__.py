@@ -6,5 +6,7 @@ Each family is a folder, each method a file:
 ``spectral``  gain functions over the a-priori and a-posteriori SNR of STFT bins
 ``kalman``    autoregressive models of speech and noise in state space
 ``repair``    clipping, clicks, hum, wind, rumble, levels
+``dereverb``  late reverberation predicted or turned down
+``spatial``   beamformers: one voice out of several microphones
 ``neural``    trained networks, run through onnxruntime
 """

@@ -182,6 +182,26 @@ REGISTRY: dict[str, Entry] = {
         clean_db=25.0,
         noise_db=0.7,
     ),
+    "delay-and-sum": Entry(
+        ".spatial.delay_and_sum:DelayAndSum", "averages microphones turned to one phase", "spatial", clean_db=100.0
+    ),
+    "superdirective": Entry(
+        ".spatial.superdirective:Superdirective", "the narrowest fixed beam of an array", "spatial", clean_db=100.0
+    ),
+    "gsc": Entry(".spatial.gsc:Gsc", "adaptive beam without matrices (Griffiths, Jim)", "spatial", clean_db=100.0),
+    "lcmv": Entry(".spatial.lcmv:Lcmv", "keeps one direction and nulls others (Frost)", "spatial", clean_db=100.0),
+    "mvdr": Entry(
+        ".spatial.mvdr:Mvdr", "least noise, voice untouched; masks, no geometry (Souden)", "spatial", clean_db=100.0
+    ),
+    "gev": Entry(".spatial.gev:Gev", "best ratio of voice to noise, normalised", "spatial", clean_db=100.0),
+    "mwf": Entry(".spatial.mwf:Mwf", "multichannel Wiener filter", "spatial", clean_db=100.0),
+    "mask-mvdr": Entry(
+        ".spatial.batch:BatchBeamformer",
+        "MVDR for a whole recording, masks by EM (CGMM)",
+        "spatial",
+        causal=False,
+        clean_db=100.0,
+    ),
     "echo-canceller": Entry(
         ".echo.canceller:EchoCanceller",
         "takes a loudspeaker's echo out of microphones (last channel: its signal)",

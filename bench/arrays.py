@@ -1,0 +1,293 @@
+"""Beamformers on simulated rooms beside pyroomacoustics, their speed, and a real line array.
+
+    python bench/arrays.py rooms --rooms 40 --speech CLEAN --noisy NOISY
+    python bench/arrays.py speed
+    python bench/arrays.py line --folder FOLDER
+
+**rooms**: scenes of ``array_scenes.py`` (its text says how they are drawn), a circle of four microphones with a radius of
+5 cm, 8 s each. Voices are the clean recordings, interferers what the noisy ones hold beside them. Score: SI-SDR against the
+voice with the first 50 ms of its room at a microphone, the best microphone for each method and for the input
+alike; the gain is the difference. Rooms that are done are kept, so a run that was stopped goes on.
+
+``oracle`` has the true covariances of early voice and of everything else. Fixed and steered beams get the true
+direction (azimuth and elevation of the talker). pyroomacoustics gets the true positions, of the interferer as well for
+its MVDR. All others get nothing but the microphones.
+
+**line**: the eight microphones of a real line in a room; the dry source says when the voice is there and what it is.
+Score: energy of what the dry source explains of a channel (a filter of 0.25 s, least squares) over the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from common import SCRATCH, load_average, save, table  # isort: skip  # sets one thread: before numpy
+import array_scenes as sim
+import numpy as np
+import soundfile
+from scipy.linalg import solve_toeplitz
+from scipy.signal import fftconvolve
+
+from unmuffle.enhancers import registry
+from unmuffle.enhancers.base import run_offline
+from unmuffle.enhancers.compose import Chain
+from unmuffle.enhancers.spatial import algebra, mvdr, mwf
+from unmuffle.evaluate.si_sdr import si_sdr
+from unmuffle.signal.covariance import spatial_covariance
+from unmuffle.signal.stft import StftSpec, StreamingStft
+
+RATE = sim.RATE
+SECONDS = 8
+LONG = StftSpec(128.0, 32.0)
+
+
+def spectra(x: np.ndarray) -> tuple[np.ndarray, StreamingStft]:
+    stft = StreamingStft(LONG, RATE, x.shape[0])
+    return stft.forward(np.pad(x, ((0, 0), (0, 2 * stft.frames.size)))).astype(complex), stft
+
+
+def oracle(scene: sim.Scene, wiener: bool = False) -> np.ndarray:
+    x, _ = spectra(scene.heard)
+    early, _ = spectra(scene.early)
+    rest, _ = spectra(scene.heard - scene.early)
+    speech, noise = spatial_covariance(early), spatial_covariance(rest)
+    scores = [si_sdr(e, y, RATE) for e, y in zip(scene.early, scene.heard, strict=True)]
+    reference = int(np.argmax(scores))
+    weights = mwf.mwf(speech, noise, 1.0, reference, 1e-5) if wiener else mvdr.souden(speech, noise, reference, 1e-5)
+    out = algebra.apply(weights, x)[None].astype(np.complex64)
+    stft = StreamingStft(LONG, RATE, 1)
+    late = stft.frames.latency
+    return stft.inverse(out)[0, late : late + scene.heard.shape[1]]
+
+
+def direction(scene: sim.Scene, which: int = 0) -> dict[str, float | str]:
+    x, y, z = scene.room.points_m[which]
+    return {
+        "array": scene.room.array.to_text(),
+        "azimuth_deg": float(np.degrees(np.arctan2(y, x)) % 360.0),
+        "elevation_deg": float(np.degrees(np.arctan2(z, np.hypot(x, y)))),
+    }
+
+
+def ours(name: str, steered: bool = False, **values):
+    def run(scene: sim.Scene) -> np.ndarray:
+        given = {**(direction(scene) if steered else {}), **values}
+        return run_offline(registry.load(name, **given), scene.heard, RATE)[0]
+
+    return run
+
+
+def nulled(scene: sim.Scene) -> np.ndarray:
+    away = str(direction(scene, 1)["azimuth_deg"])
+    return run_offline(registry.load("lcmv", nulls_deg=away, **direction(scene)), scene.heard, RATE)[0]
+
+
+def behind(name: str, **values):
+    def run(scene: sim.Scene) -> np.ndarray:
+        chain = Chain((registry.load("mask-mvdr", **values), registry.load(name) if name != "live" else live()))
+        return run_offline(chain, scene.heard, RATE)[0]
+
+    return run
+
+
+def live():
+    from unmuffle.enhancers.neural.live import Live
+
+    return Live()
+
+
+def peer(kind: str):
+    """pyroomacoustics' beamformers, in the frame of the array."""
+
+    def run(scene: sim.Scene) -> np.ndarray:
+        import pyroomacoustics
+
+        places = scene.room.array.centred.T
+        beam = pyroomacoustics.Beamformer(places, RATE, N=1024, Lg=512)
+        talker = pyroomacoustics.SoundSource(np.array(scene.room.points_m[0]))
+        other = pyroomacoustics.SoundSource(np.array(scene.room.points_m[1]))
+        if kind == "ds":
+            beam.rake_delay_and_sum_weights(talker)
+        else:
+            noise = np.mean(scene.diffuse.astype(float) ** 2) / np.mean(scene.interferer.astype(float) ** 2)
+            beam.rake_mvdr_filters(talker, other, noise * np.eye(len(scene.room.array) * beam.Lg))
+        beam.record(scene.heard.astype(float), RATE)
+        out = np.asarray(beam.process(FD=kind == "ds"))
+        # Its delay is what correlates best: a filter's, not declared.
+        n = scene.heard.shape[1]
+        size = 1 << (2 * n).bit_length()
+        cross = np.fft.irfft(np.fft.rfft(out, size) * np.conj(np.fft.rfft(scene.early[0], size)), size)
+        cut = np.roll(np.pad(out, (0, max(0, size - out.size)))[:size], -int(np.argmax(np.abs(cross))))[:n]
+        return cut.astype(np.float32)
+
+    return run
+
+
+METHODS = {
+    "delay-and-sum": ours("delay-and-sum", True),
+    "superdirective": ours("superdirective", True),
+    "superdirective + McCowan": ours("superdirective", True, post="mccowan"),
+    "pyroomacoustics, delay-and-sum": peer("ds"),
+    "pyroomacoustics, MVDR": peer("mvdr"),
+    "gsc": ours("gsc", True),
+    "lcmv, interferer nulled": nulled,
+    "mvdr, steered": ours("mvdr", True, form="steered"),
+    "MVDR, oracle covariances": oracle,
+    "MWF, oracle covariances": lambda s: oracle(s, True),
+    "mvdr, streaming, log-mmse masks": ours("mvdr"),
+    "mvdr, streaming, live masks": ours("mvdr", masks="live", window_ms=20.0, hop_ms=10.0),
+    "gev, streaming": ours("gev"),
+    "mwf, streaming": ours("mwf"),
+    "mask-mvdr, no network": ours("mask-mvdr"),
+    "mask-mvdr, live masks": ours("mask-mvdr", masks="live"),
+    "mask-mvdr, live masks, mwf": ours("mask-mvdr", masks="live", form="mwf"),
+    "mask-mvdr, live masks + live": behind("live", masks="live"),
+    "mask-mvdr, live masks + classic": behind("classic", masks="live"),
+}
+
+
+def rooms(args: argparse.Namespace) -> None:
+    before = load_average()
+    clean = sorted(args.speech.iterdir())
+    voices = [sim.recording(p) for p in clean]
+    noises = []
+    for path in clean:
+        x, y = (soundfile.read(p, dtype="float32")[0] for p in (path, args.noisy / path.name))
+        n = min(x.size, y.size)
+        noises.append(y[:n] - x[:n])
+    methods = {k: v for k, v in METHODS.items() if not args.only or any(o in k for o in args.only)}
+    kept = SCRATCH / f"arrays-{args.seed}.json"
+    rows = json.loads(kept.read_text()) if kept.is_file() else {}
+    for index in range(args.rooms):
+        row = rows.setdefault(str(index), {})
+        if all(name in row for name in methods):
+            continue
+        rng = np.random.default_rng((args.seed, index))
+        n = SECONDS * RATE
+        scene = sim.scene(rng, sim.room(rng), sim.talk(rng, voices, n), sim.excerpt(rng, noises, n))
+        row["input"] = score(scene, None)
+        row["t60_s"] = scene.room.t60_s
+        for name, method in methods.items():
+            if name not in row:
+                row[name] = score(scene, method(scene)) - row["input"]
+        SCRATCH.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(rows))
+        print(index, {k: round(v, 2) for k, v in row.items()}, flush=True)
+    done = [rows[str(i)] for i in range(args.rooms)]
+    means = {name: float(np.mean([r[name] for r in done])) for name in methods}
+    spread = {name: float(np.std([r[name] for r in done]) / np.sqrt(len(done))) for name in methods}
+    print("\n".join(table(["method", ">SI-SDR gain, dB"], [[k, f"{v:.2f}"] for k, v in means.items()])))
+    save(
+        "arrays" if args.rooms >= 40 and not args.only else "arrays-trial",
+        ("pyroomacoustics", "onnxruntime"),
+        {
+            "rooms": args.rooms,
+            "input_db": float(np.mean([r["input"] for r in done])),
+            "gain_db": means,
+            "standard_error_db": spread,
+        },
+        load_before=before,
+        note="Voices and noises of dev16; no method was tuned on them.",
+    )
+
+
+def score(scene: sim.Scene, out: np.ndarray | None) -> float:
+    heard = scene.heard if out is None else [out] * len(scene.early)
+    return max(si_sdr(e, y, RATE) for e, y in zip(scene.early, heard, strict=True))
+
+
+def speed(args: argparse.Namespace) -> None:
+    """Blocks of 10 ms; time of the processor, as the machine may be shared, beside that of the clock."""
+    before, results = load_average(), {}
+    rng = np.random.default_rng(0)
+    cases = [("mvdr", 4, {}), ("mvdr", 8, {}), ("mvdr", 8, {"form": "rank-one"}), ("gev", 8, {}), ("mwf", 8, {})]
+    cases += [("gsc", 8, {}), ("delay-and-sum", 8, {}), ("mvdr", 4, {"refine": "cgmm"}), ("wpe", 4, {})]
+    for name, microphones, values in cases:
+        x = 0.1 * rng.standard_normal((microphones, 6 * RATE)).astype(np.float32)
+        stream = registry.load(name, **values).stream(RATE, microphones, block_size=160)
+        clock, processor = [], []
+        for i in range(0, x.shape[1], 160):
+            a, b = time.perf_counter(), time.process_time()
+            stream.process_block(x[:, i : i + 160])
+            clock.append(time.perf_counter() - a)
+            processor.append(time.process_time() - b)
+        clock, processor = clock[100:], processor[100:]  # the first second warms up
+        label = ", ".join([name, *map(str, values.values()), str(microphones)])
+        results[label] = {
+            "real_time_factor": 100 * float(np.mean(processor)),
+            "p99_ms": 1e3 * float(np.quantile(processor, 0.99)),
+            "clock_real_time_factor": 100 * float(np.mean(clock)),
+            "clock_p99_ms": 1e3 * float(np.quantile(clock, 0.99)),
+        }
+        print(label, {k: round(v, 4) for k, v in results[label].items()}, flush=True)
+    save("arrays_speed", (), results, load_before=before, note="Time of the processor; clock_* is by the clock.")
+
+
+def explained_db(dry: np.ndarray, out: np.ndarray, taps: int = 4000, lead: int = 800) -> float:
+    """Energy that a filter of the dry source explains of a channel, over the rest, in dB."""
+    x, y = dry.astype(float), np.concatenate((out[lead:], np.zeros(lead))).astype(float)
+    x, y = np.concatenate((np.zeros(lead), x))[: y.size], np.concatenate((np.zeros(lead), y))[: y.size]
+    size = 1 << (2 * x.size).bit_length()
+    a = np.fft.rfft(x, size)
+    auto = np.fft.irfft(np.abs(a) ** 2, size)[:taps]
+    cross = np.fft.irfft(np.conj(a) * np.fft.rfft(y, size), size)[:taps]
+    auto[0] *= 1 + 1e-4
+    told = fftconvolve(x, solve_toeplitz(auto, cross))[: y.size]
+    return float(10 * np.log10(np.sum(told**2) / np.sum((y - told) ** 2)))
+
+
+def line(args: argparse.Namespace) -> None:
+    from unmuffle.signal.resample import convert
+
+    before = load_average()
+    heard, rate = soundfile.read(args.folder / "linear8_12cm_room__xmas-noise-rec.flac", dtype="float32", always_2d=True)
+    dry, dry_rate = soundfile.read(args.folder / "source_signal_reference__xmas-clean-source.flac", dtype="float32", always_2d=True)
+    x = convert(np.ascontiguousarray(heard.T), rate, RATE)
+    source = convert(np.ascontiguousarray(dry.T[:1]), dry_rate, RATE)[0]
+    size = 1 << (x.shape[1] + source.size).bit_length()
+    cross = np.fft.irfft(np.fft.rfft(x[0], size) * np.conj(np.fft.rfft(source, size)), size)
+    late = int(np.argmax(np.abs(cross)))
+    late = late if late < size // 2 else late - size
+    n = min(x.shape[1] - max(late, 0), source.size + min(late, 0))
+    x, source = x[:, max(late, 0) :][:, :n], source[max(-late, 0) :][:n]
+    single = [explained_db(source, c) for c in x]
+    results = {"delay of the recording, s": late / RATE, "best microphone": max(single), "worst microphone": min(single)}
+    print({k: round(v, 2) for k, v in results.items()}, flush=True)
+    for name, method in {
+        "delay-and-sum, direction auto": None,
+        "mvdr, log-mmse masks": registry.load("mvdr"),
+        "gev": registry.load("gev"),
+        "mwf": registry.load("mwf"),
+        "mask-mvdr, no network": registry.load("mask-mvdr"),
+        "mask-mvdr, live masks": registry.load("mask-mvdr", masks="live"),
+        "wpe + mask-mvdr, live masks": Chain((registry.load("wpe"), registry.load("mask-mvdr", masks="live"))),
+    }.items():
+        if method is None:
+            from unmuffle.engine.beams import ArrayPlan, direction_of
+            from unmuffle.signal.arrays import parse_array
+
+            array = parse_array("line-8")
+            method = ArrayPlan("line-8", "auto", "delay-and-sum").enhancer(direction_of(x, RATE, array))
+        results[name] = explained_db(source, run_offline(method, x, RATE)[0]) - max(single)
+        print(name, round(results[name], 2), flush=True)
+    save("arrays_line", ("onnxruntime",), results, load_before=before, note="Gains over the best microphone, in dB.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("rooms", "speed", "line"))
+    parser.add_argument("--rooms", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--speech", type=Path, default=None, help="folder of clean recordings")
+    parser.add_argument("--noisy", type=Path, default=None, help="folder of the same with noise")
+    parser.add_argument("--folder", type=Path, default=None, help="folder of the real recordings")
+    parser.add_argument("--only", nargs="*", default=[], help="methods whose names hold one of these words")
+    args = parser.parse_args()
+    {"rooms": rooms, "speed": speed, "line": line}[args.what](args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+r"""Beamforming a whole recording: the masks see all of it, and so do the covariances.
+
+1. a first mask from a single-channel method (``masks``);
+2. EM on the spatial model (:mod:`.cgmm`), ``iterations`` of it (0 leaves the mask as it is);
+3. one covariance of the voice and one of the noise for the entire recording;
+4. the reference microphone: the one with the best SNR, unless it is given;
+5. the weights, in one of the forms of :mod:`.mvdr`, or :mod:`.gev` or :mod:`.mwf`.
+
+One set of weights for all of it: nobody may move. Frames are longer than those of the streaming form (128 ms), as the
+echoes of a room have to fit into one for the voice to be of rank one. No geometry is needed.
+
+The output stands in for the reference microphone; where that is chosen by its SNR, the dry signal that
+``strength_db`` mixes in is still that of the first microphone, as it is mixed before anything is known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ...errors import ParameterError
+from ...signal.blocks import Samples
+from ...signal.covariance import spatial_covariance
+from ...signal.stft import Frames, StftSpec
+from ..base import Enhancer, Kernel, WholeKernel
+from ..params import param
+from .algebra import Complex, apply
+from .cgmm import cgmm
+from .gev import gev
+from .masks import whole_mask
+from .mvdr import rank_one, souden
+from .mwf import mwf, voice_alone
+from .reference import best_reference
+
+FORMS = ("souden", "rank-one", "gev", "mwf")
+
+
+@dataclass(frozen=True)
+class BatchBeamformer(Enhancer):
+    """Mask-based beamformer for whole recordings: CGMM masks, MVDR, reference microphone by SNR; no geometry."""
+
+    name: ClassVar[str] = "mask-mvdr"
+
+    masks: str = param("log-mmse", "first guess: a spectral method, vad, or a network file (.onnx)")
+    iterations: int = param(10, "of EM; 0 takes the first guess", low=0, high=100)
+    form: str = param("souden", "what is made of the covariances", choices=FORMS)
+    mu: float = param(1.0, "weight of noise against speech distortion, of mwf", low=0.0, high=100.0)
+    reference: int = param(-1, "microphone that the output stands in for; -1: by SNR", low=-1, high=63)
+    loading: float = param(1e-3, "of the noise covariance, relative to its mean power", low=1e-8, high=10.0)
+    window_ms: float = param(128.0, "length of the analysis window", low=4.0, high=512.0)
+    hop_ms: float = param(32.0, "step from frame to frame; divides window_ms", low=1.0, high=256.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.spec  # noqa: B018 - raises now when the frames make no sense
+
+    @property
+    def spec(self) -> StftSpec:
+        """Frame and hop."""
+        return StftSpec(self.window_ms, self.hop_ms)
+
+    def kernel(self, sample_rate: int, channels: int) -> Kernel:
+        """The running part.
+
+        Raises:
+            ParameterError: a reference microphone that is not there.
+        """
+        if self.reference >= channels:
+            raise ParameterError(f"reference = {self.reference}; there are microphones 0 to {channels - 1}")
+        return _BatchKernel(self, self.spec.at(sample_rate), channels)
+
+    def weights(self, speech: Complex, noise: Complex, reference: int) -> Complex:
+        """In the form that was chosen."""
+        if self.form == "mwf":
+            return mwf(voice_alone(speech, noise), noise, self.mu, reference, self.loading)
+        forms = {"souden": souden, "rank-one": rank_one, "gev": gev}
+        return forms[self.form](speech, noise, reference, self.loading)
+
+
+class _BatchKernel(WholeKernel):
+    def __init__(self, method: BatchBeamformer, frames: Frames, channels: int) -> None:
+        super().__init__(channels)
+        self.method, self.frames = method, frames
+        if channels > 1:
+            self.outputs = (max(method.reference, 0),)
+
+    def run(self, x: Samples) -> Samples:
+        if self.channels == 1:
+            return x
+        frames, method = self.frames, self.method
+        held = np.zeros((self.channels, frames.size - frames.hop), np.float32)
+        count = -(-(x.shape[1] + frames.latency) // frames.hop)
+        tail = np.zeros((self.channels, count * frames.hop - x.shape[1]), np.float32)
+        spectra, _ = frames.forward(np.concatenate((x, tail), axis=1), held)
+        guess = whole_mask(method.masks, method.spec, frames.sample_rate, x, spectra)
+        mask = cgmm(spectra, guess, method.iterations)
+        double = spectra.astype(np.complex128)
+        speech, noise = spatial_covariance(double, mask), spatial_covariance(double, 1.0 - mask)
+        reference = method.reference if method.reference >= 0 else best_reference(speech, noise)
+        out = apply(method.weights(speech, noise, reference), double)[np.newaxis].astype(np.complex64)
+        y, _ = frames.inverse(out, held[:1])
+        return y[:, frames.latency : frames.latency + x.shape[1]]
