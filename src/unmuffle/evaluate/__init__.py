@@ -27,7 +27,7 @@ module                   what                                                   
 ``noise_floor``          level in the pauses                                           yes
 ``musical_noise``        how tonal the residual noise became (log-kurtosis ratio)      and noisy
 ``dnsmos``               DNSMOS P.835 and P.808                                        no         dnsmos
-``srmr``                 speech-to-reverberation modulation ratio                      no
+``srmr``                 speech-to-reverberation modulation ratio, in a form of ours   no
 ``rooms``                T60, EDT, DRR, C50 of a room response; SRR of signals        a response
 ``clipping``             share of samples on a flat ceiling                            no
 ``dynamic_range``        loud against quiet moments                                    no

@@ -2,7 +2,8 @@
 
 The bytes go to a temporary name in the same folder (so that the final rename stays on one file system and is
 atomic), and only :meth:`AtomicFile.commit` gives it its real name. Until then whatever was there stays as it was;
-on any exception, Ctrl-C included, the temporary file is removed. Every temporary name is unique: two runs that
+on any exception, Ctrl-C included, the temporary file is removed (only a process that is killed outright leaves it:
+``.NAME.<12 digits>.part.EXT``, safe to delete). Every temporary name is unique: two runs that
 write the same file do not disturb each other, the last to finish wins, with a whole file. There is no fsync: this
 guards against a stopped program, not against a power cut.
 """

@@ -75,7 +75,8 @@ def check_file(path: str, *, allow_truncated: bool) -> None:
 def truncated(path: str, what: str) -> TruncatedError:
     """The error for a file that lacks ``what``."""
     return TruncatedError(
-        f"{path!r} is cut off ({what} missing): get it again, or pass allow_truncated to keep what is there"
+        f"{path!r} is cut off ({what} missing): get it again, or keep what is there with --allow-truncated "
+        "(allow_truncated=True)"
     )
 
 
