@@ -4,9 +4,9 @@
     python bench/arrays.py speed
     python bench/arrays.py line --folder FOLDER
 
-**rooms**: scenes of ``array_scenes.py`` (its text says how they are drawn), a circle of four microphones with a radius of
-5 cm, 8 s each. Voices are the clean recordings, interferers what the noisy ones hold beside them. Score: SI-SDR against the
-voice with the first 50 ms of its room at a microphone, the best microphone for each method and for the input
+**rooms**: scenes of ``array_scenes.py`` (its text says how they are drawn), a circle of four microphones with a
+radius of 5 cm, 8 s each. Voices are the clean recordings, interferers what the noisy ones hold beside them. Score:
+SI-SDR against the voice with the first 50 ms of its room at a microphone, the best one for each method and the input
 alike; the gain is the difference. Rooms that are done are kept, so a run that was stopped goes on.
 
 ``oracle`` has the true covariances of early voice and of everything else. Fixed and steered beams get the true
@@ -106,16 +106,17 @@ def peer(kind: str):
         import pyroomacoustics
 
         places = scene.room.array.centred.T
-        beam = pyroomacoustics.Beamformer(places, RATE, N=1024, Lg=512)
+        beam = pyroomacoustics.Beamformer(places, RATE, N=1024, Lg=1024 if kind == "ds" else 512)
         talker = pyroomacoustics.SoundSource(np.array(scene.room.points_m[0]))
         other = pyroomacoustics.SoundSource(np.array(scene.room.points_m[1]))
         if kind == "ds":
             beam.rake_delay_and_sum_weights(talker)
+            beam.filters_from_weights(non_causal=0.5)
         else:
             noise = np.mean(scene.diffuse.astype(float) ** 2) / np.mean(scene.interferer.astype(float) ** 2)
             beam.rake_mvdr_filters(talker, other, noise * np.eye(len(scene.room.array) * beam.Lg))
         beam.record(scene.heard.astype(float), RATE)
-        out = np.asarray(beam.process(FD=kind == "ds"))
+        out = np.asarray(beam.process())
         # Its delay is what correlates best: a filter's, not declared.
         n = scene.heard.shape[1]
         size = 1 << (2 * n).bit_length()
@@ -243,8 +244,9 @@ def line(args: argparse.Namespace) -> None:
     from unmuffle.signal.resample import convert
 
     before = load_average()
-    heard, rate = soundfile.read(args.folder / "linear8_12cm_room__xmas-noise-rec.flac", dtype="float32", always_2d=True)
-    dry, dry_rate = soundfile.read(args.folder / "source_signal_reference__xmas-clean-source.flac", dtype="float32", always_2d=True)
+    names = "linear8_12cm_room__xmas-noise-rec.flac", "source_signal_reference__xmas-clean-source.flac"
+    heard, rate = soundfile.read(args.folder / names[0], dtype="float32", always_2d=True)
+    dry, dry_rate = soundfile.read(args.folder / names[1], dtype="float32", always_2d=True)
     x = convert(np.ascontiguousarray(heard.T), rate, RATE)
     source = convert(np.ascontiguousarray(dry.T[:1]), dry_rate, RATE)[0]
     size = 1 << (x.shape[1] + source.size).bit_length()
@@ -254,7 +256,7 @@ def line(args: argparse.Namespace) -> None:
     n = min(x.shape[1] - max(late, 0), source.size + min(late, 0))
     x, source = x[:, max(late, 0) :][:, :n], source[max(-late, 0) :][:n]
     single = [explained_db(source, c) for c in x]
-    results = {"delay of the recording, s": late / RATE, "best microphone": max(single), "worst microphone": min(single)}
+    results = {"delay, s": late / RATE, "best microphone": max(single), "worst microphone": min(single)}
     print({k: round(v, 2) for k, v in results.items()}, flush=True)
     for name, method in {
         "delay-and-sum, direction auto": None,

@@ -18,5 +18,6 @@ sound, and what follows masks learns the room as well (``bench/arrays.py`` measu
 
 :mod:`.algebra` holds the conventions, :mod:`.beamformer` what runs them all, :mod:`.masks`, :mod:`.cgmm` and
 :mod:`.tracking` where covariances come from, :mod:`.transfer` the steering vector that a room really has,
-:mod:`.reference` the choice of a microphone, :mod:`.postfilter` what comes behind, :mod:`.measures` what a beam is worth.
+:mod:`.reference` the choice of a microphone, :mod:`.postfilter` what comes behind, :mod:`.measures` what a beam is
+worth.
 """

@@ -99,9 +99,7 @@ def distortionless(numerator: Complex, steering: Complex) -> Complex:
     lost = np.abs(response) <= TINY
     safe = np.where(lost, 1.0, response)
     energy = np.maximum(np.sum(np.abs(steering) ** 2, axis=1), 1e-30)
-    weights: Complex = np.where(
-        lost[:, np.newaxis], steering / energy[:, np.newaxis], numerator / safe[:, np.newaxis]
-    )
+    weights: Complex = np.where(lost[:, np.newaxis], steering / energy[:, np.newaxis], numerator / safe[:, np.newaxis])
     return weights
 
 

@@ -149,10 +149,12 @@ class BeamKernel(SpectralKernel):
             self.coherence = coherence * self.aligning[:, :, None] * self.aligning[:, None, :].conj()
 
     def init_bins(self) -> Any:
+        """The brain's start, and no densities yet."""
         size = self.channels
         return {"brain": self.brain.begin(), "densities": np.zeros((self.frames.bins, size, size), np.complex128)}
 
     def step_bins(self, spectrum: Spectrum, state: Any) -> tuple[Spectrum, Any]:
+        """Frame by frame, so that no split changes anything."""
         masks = self.brain.masks(spectrum, state["brain"])
         out = np.empty((1, *spectrum.shape[1:]), np.complex64)
         for l in range(spectrum.shape[1]):
@@ -182,12 +184,15 @@ class FixedBrain(Brain):
         self.conjugate = weights.conj()
 
     def begin(self) -> Any:
+        """Nothing to remember."""
         return ()
 
     def masks(self, frames: Complex, state: Any) -> Real | None:
+        """None: nothing is learnt."""
         return None
 
     def step(self, frame: Complex, mask: Real | None, state: Any) -> Complex:
+        """The weights on a frame."""
         out: Complex = np.sum(self.conjugate * frame, axis=1)
         return out
 
@@ -243,6 +248,7 @@ class AdaptiveBrain(Brain):
         self.residual = postfilter.Residual(frames.bins, channels) if method.post == "residual" else None
 
     def begin(self) -> Any:
+        """The reference microphone, until something was learnt."""
         conjugate = np.zeros((self.bins, self.channels), np.complex128)
         conjugate[:, self.method.reference] = 1.0
         return {
@@ -254,14 +260,15 @@ class AdaptiveBrain(Brain):
         }
 
     def masks(self, frames: Complex, state: Any) -> Real | None:
+        """From the source; all noise in the first ``noise_s``."""
         masks, state["masks"] = self.source.step(frames, state["masks"])
         if self.noise_frames:
             first = state["frame"] + np.arange(masks.shape[0])[:, np.newaxis]
-            # Noise is what was marked as such, and nothing else; the voice is what the mask says, after it.
             masks = np.where(first < self.noise_frames, 0.0, masks)
         return masks
 
     def step(self, frame: Complex, mask: Real | None, state: Any) -> Complex:
+        """Learn from a frame, then put the weights on it."""
         assert mask is not None  # this brain always makes them
         self.tracker.step(frame, mask, state["tracker"])
         which = slice(state["frame"] % self.turn, None, self.turn)
@@ -283,4 +290,5 @@ class AdaptiveBrain(Brain):
             self.residual.prepare(which, weights, first, noise, self.method.loading, state["residual"])
 
     def post(self, frame: Complex, out: Complex, floor: float, state: Any) -> Real | None:
+        """The residual-noise gain, if it was asked for."""
         return None if self.residual is None else self.residual.step(frame, out, floor, state["residual"])

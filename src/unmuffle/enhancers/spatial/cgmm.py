@@ -9,7 +9,8 @@ spatial ones, scaled by what sounds at the moment:
 The EM algorithm alternates between the posterior of the classes (with that :math:`\phi` the Gaussian
 becomes :math:`\gamma_c \propto \alpha_c \, |R_c|^{-1} (x^H R_c^{-1} x)^{-M}`) and
 
-.. math:: R_c = \frac{\sum_l \gamma_c \, x x^H / \phi_c}{\sum_l \gamma_c}, \qquad \alpha_c = \operatorname{mean}_l \gamma_c
+.. math:: R_c = \frac{\sum_l \gamma_c \, x x^H / \phi_c}{\sum_l \gamma_c}, \qquad
+          \alpha_c = \operatorname{mean}_l \gamma_c
 
 The levels :math:`\phi` fall out: a loud moment of the noise is not taken for the voice. Classes are
 spatial, so nothing in the model says which of them is the voice; the start does. It begins with a first guess

@@ -64,7 +64,8 @@ class Lcmv(Adaptive):
             ParameterError: more conditions than microphones.
         """
         if 1 + len(self.nulls) > channels:
-            raise ParameterError(f"{len(self.nulls)} nulls and a voice need {1 + len(self.nulls)} microphones, not {channels}")
+            count = len(self.nulls)
+            raise ParameterError(f"{count} nulls and a voice need {1 + count} microphones, there are {channels}")
         array = self.geometry(channels)
         away = [far_field(array, frames.frequencies, a, reference=self.reference) for a in self.nulls]
         stacked = np.stack((self.steering(frames, channels), *away), axis=-1)
@@ -95,8 +96,7 @@ def lcmv(noise: Complex, steering: Complex, responses: Sequence[float], loading:
     wanted = np.asarray(responses, float)
     if steering.ndim != 3 or steering.shape[1:] != (bins, size) or wanted.shape != (steering.shape[0],):
         raise ShapeError(
-            f"steering must be (conditions, bins, microphones) = ({wanted.size}, {bins}, {size}), "
-            f"got {steering.shape}"
+            f"steering must be (conditions, bins, microphones) = ({wanted.size}, {bins}, {size}), got {steering.shape}"
         )
     if wanted.size > size:
         raise ParameterError(f"{wanted.size} conditions need as many microphones, there are {size}")

@@ -11,7 +11,8 @@ network file (``.onnx``) serves as well as ``log-mmse``. Its frames must be the 
 Of a whole recording (:func:`whole_mask`) any method will do, whatever its frames: its output is analysed
 anew, and the mask is the ratio of the powers.
 
-Networks that come with the package go by their name (``live``). ``vad`` is a mask of one value a frame, from the voice activity detector.
+Networks that come with the package go by their name (``live``).
+``vad`` is a mask of one value a frame, from the voice activity detector.
 """
 
 from __future__ import annotations
@@ -144,9 +145,10 @@ def _method(name: str, spec: StftSpec) -> Enhancer:
         return registry.load("model", path=path)
     known = params.parameters(registry.kind(name))
     wanted = {"window_ms": spec.window_ms, "hop_ms": spec.hop_ms, "floor_db": -60.0}
+    wanted = {k: v for k, v in wanted.items() if k in known}
     # Methods keep their own frames where ours are none of theirs (longer ones than they allow).
-    fits = all(spec_value <= (known[k].metadata["high"] or spec_value) for k, spec_value in wanted.items() if k in known)
-    return registry.load(name, **({k: v for k, v in wanted.items() if k in known} if fits else {}))
+    fits = all(value <= (known[k].metadata["high"] or value) for k, value in wanted.items())
+    return registry.load(name, **(wanted if fits else {}))
 
 
 def _is_network(name: str) -> bool:

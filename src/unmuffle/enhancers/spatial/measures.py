@@ -36,7 +36,7 @@ def directivity_index_db(weights: Complex, steering: Complex, coherence: Real) -
 
 
 def beam_pattern(weights: Complex, steering: Complex) -> Real:
-    """Magnitude of the response: weights ``(bins, M)``, steering ``(directions, bins, M)``, out ``(directions, bins)``."""
+    """Magnitude of the response ``(directions, bins)`` to steering ``(directions, bins, M)``."""
     out: Real = np.abs(np.einsum("km,ukm->uk", weights.conj(), steering))
     return out
 

@@ -47,9 +47,7 @@ def voice_alone(speech: Complex, noise: Complex) -> Complex:
     return out
 
 
-def mwf(
-    speech: Complex, noise: Complex, mu: float = 1.0, reference: int = 0, loading: float = LOADING
-) -> Complex:
+def mwf(speech: Complex, noise: Complex, mu: float = 1.0, reference: int = 0, loading: float = LOADING) -> Complex:
     """Weights ``(bins, M)``. Unlike for MVDR, the scale of the two covariances to each other matters.
 
     Raises:

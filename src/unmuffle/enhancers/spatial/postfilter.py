@@ -10,11 +10,11 @@ microphones after they were turned to one phase (:math:`x_m d_m^*`):
     noise from all around is common too, and stays.
 **McCowan**
     the same with the coherence :math:`\Gamma_{ij}` of diffuse noise, turned like the signals, taken out:
-    :math:`\hat\phi_s^{ij} = \frac{\operatorname{Re}\phi_{ij} - \frac12 \operatorname{Re}\Gamma_{ij} (\phi_{ii} + \phi_{jj})}
-    {1 - \operatorname{Re}\Gamma_{ij}}`. Where :math:`\Gamma` is near 1 nothing can be told, so it is held at
+    :math:`\hat\phi_s^{ij} = (\operatorname{Re}\phi_{ij} - \frac12 \operatorname{Re}\Gamma_{ij} (\phi_{ii} + \phi_{jj}))
+    / (1 - \operatorname{Re}\Gamma_{ij})`. Where :math:`\Gamma` is near 1 nothing can be told, so it is held at
     :data:`LARGEST` at most.
 **residual**
-    the noise that the beamformer lets through, known at any moment from the signals in which the voice is blocked: with a
+    the noise that the beamformer lets through, known at any moment from signals in which the voice is blocked: with a
     blocking matrix B (:math:`B^H d = 0`) and the noise covariance,
     :math:`\lambda = \frac{1}{M-1} u^H (B^H R_n B)^{-1} u,\; u = B^H x`, is the most likely level of the noise now,
     and :math:`\lambda \, w^H R_n w` its power at the output. The gain follows by the decision-directed SNR.
