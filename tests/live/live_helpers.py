@@ -23,67 +23,128 @@ ASOUNDRC = "pcm.!default { type pulse }\nctl.!default { type pulse }\npcm.pulse 
 
 
 @contextlib.contextmanager
+def _children(environment, log):
+    """Programs that run while the context lasts: a function that starts one."""
+    started = []
+
+    def start(*words):
+        started.append(
+            subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        )
+        return started[-1]
+
+    try:
+        yield start
+    finally:
+        for process in reversed(started):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(5)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+def _private(folder: Path):
+    """An environment in which sound programs meet nobody but us."""
+    run, home = folder / "run", folder / "home"
+    for path in (run, home):
+        path.mkdir(parents=True)
+        path.chmod(0o700)
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PULSE", "PIPEWIRE", "DBUS", "XDG"))}
+    own = {"HOME": str(home), "XDG_RUNTIME_DIR": str(run), "XDG_CONFIG_HOME": str(home), "XDG_STATE_HOME": str(home)}
+    return {**kept, **own}, run, home
+
+
+def _appears(path: Path, process, log: Path) -> None:
+    until = time.monotonic() + 30
+    while not path.exists():
+        if process.poll() is not None or time.monotonic() > until:
+            raise RuntimeError(log.read_text())
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
 def pulse_server(folder: Path):
     """A PulseAudio daemon of our own with two null sinks, ``cable`` and ``elsewhere``: its environment.
 
     It is a child of this process, listens on a socket in ``folder`` only, and ends with the context.
     """
-    run, home = folder / "run", folder / "home"
-    for path in (run, home):
-        path.mkdir(parents=True)
-        path.chmod(0o700)
+    environment, run, home = _private(folder)
     (home / ".asoundrc").write_text(ASOUNDRC)
     socket = run / "native"
-    environment = {
-        **{k: v for k, v in os.environ.items() if not k.startswith(("PULSE", "PIPEWIRE", "DBUS"))},
-        "HOME": str(home),
-        "XDG_RUNTIME_DIR": str(run),
-        "XDG_CONFIG_HOME": str(home),
-        "PULSE_RUNTIME_PATH": str(run),
-        "PULSE_STATE_PATH": str(home),
-        "PULSE_SERVER": f"unix:{socket}",
-        "PULSE_SINK": "cable",
-        "PULSE_SOURCE": "cable.monitor",
-    }
+    environment |= {
+        "PULSE_RUNTIME_PATH": str(run), "PULSE_STATE_PATH": str(home), "PULSE_SERVER": f"unix:{socket}",
+        "PULSE_SINK": "cable", "PULSE_SOURCE": "cable.monitor",
+    }  # fmt: skip
     modules = [
         f"module-native-protocol-unix socket={socket} auth-anonymous=1",
         "module-null-sink sink_name=cable rate=48000",
         "module-null-sink sink_name=elsewhere rate=48000",
     ]
     words = ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--realtime=no"]
-    with open(folder / "log", "wb") as log:
-        daemon = subprocess.Popen(
-            [*words, *(word for module in modules for word in ("-L", module))],
-            env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
-        until = time.monotonic() + 20
-        while not socket.exists():
-            if daemon.poll() is not None or time.monotonic() > until:
-                raise RuntimeError((folder / "log").read_text())
-            time.sleep(0.05)
-        environment["PULSE_DAEMON_PID"] = str(daemon.pid)
-        yield environment
-    finally:
-        if daemon.poll() is None:
-            daemon.send_signal(signal.SIGTERM)
-            try:
-                daemon.wait(5)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
-                daemon.wait()
+    with open(folder / "log", "wb") as log, _children(environment, log) as start:
+        daemon = start(*words, *(word for module in modules for word in ("-L", module)))
+        _appears(socket, daemon, folder / "log")
+        yield {**environment, "DAEMON_PID": str(daemon.pid)}
+
+
+@contextlib.contextmanager
+def pipewire_server(folder: Path):
+    """PipeWire with its session manager, its PulseAudio side and a message bus, all our own; sinks as above."""
+    environment, run, _ = _private(folder)
+    environment |= {
+        "PIPEWIRE_RUNTIME_DIR": str(run), "DBUS_SESSION_BUS_ADDRESS": f"unix:path={run / 'bus'}",
+        "PULSE_SERVER": f"unix:{run / 'pulse' / 'native'}",
+    }  # fmt: skip
+    log_file = folder / "log"
+    with open(log_file, "wb") as log, _children(environment, log) as start:
+        bus = start("dbus-daemon", "--session", "--nofork", "--nopidfile", f"--address=unix:path={run / 'bus'}")
+        _appears(run / "bus", bus, log_file)
+        daemon = start("pipewire")
+        _appears(run / "pipewire-0", daemon, log_file)
+        start("wireplumber")
+        pulse = start("pipewire-pulse")
+        _appears(run / "pulse" / "native", pulse, log_file)
+
+        def asked(*words):
+            until = time.monotonic() + 30
+            while subprocess.run(["pactl", *words], env=environment, capture_output=True, check=False).returncode:
+                if time.monotonic() > until:
+                    raise RuntimeError(f"pactl {words}: {log_file.read_text()}")
+                time.sleep(0.3)
+
+        for sink in ("cable", "elsewhere"):
+            asked("load-module", "module-null-sink", f"sink_name={sink}")
+        asked("set-default-sink", "cable")
+        asked("set-default-source", "cable.monitor")
+        yield {**environment, "DAEMON_PID": str(daemon.pid)}
+
+
+def pipewire_problem() -> str:
+    """Why PipeWire cannot be used here, or nothing."""
+    for program in ("pipewire", "wireplumber", "pipewire-pulse", "dbus-daemon", "pactl"):
+        if shutil.which(program) is None:
+            return f"{program} is not installed (apt: pipewire pipewire-pulse pipewire-alsa wireplumber dbus)"
+    found = list(Path("/usr/lib").glob("**/alsa-lib/libasound_module_pcm_pipewire.so"))
+    return _portaudio_problem() or ("" if found else "ALSA has no plugin for PipeWire (apt: pipewire-alsa)")
 
 
 def pulse_problem() -> str:
     """Why PulseAudio cannot be used here, or nothing."""
     if shutil.which("pulseaudio") is None:
         return "pulseaudio is not installed (apt: pulseaudio libportaudio2 libasound2-plugins)"
+    found = list(Path("/usr/lib").glob("**/alsa-lib/libasound_module_pcm_pulse.so"))
+    return _portaudio_problem() or ("" if found else "ALSA has no plugin for PulseAudio (apt: libasound2-plugins)")
+
+
+def _portaudio_problem() -> str:
     try:
         import sounddevice  # noqa: F401
     except (ImportError, OSError) as error:
         return f"sounddevice: {error}"
-    found = list(Path("/usr/lib").glob("**/alsa-lib/libasound_module_pcm_pulse.so"))
-    return "" if found else "ALSA has no plugin for PulseAudio (apt: libasound2-plugins)"
+    return ""
 
 
 def resident_mib():

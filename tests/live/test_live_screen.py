@@ -164,6 +164,17 @@ def test_a_lost_device_restores_the_terminal_and_is_said(tmp_path):
     assert "unmuffle: the sound device has gone ('Fake microphone' to 'Fake loudspeaker')" in after
 
 
+def test_a_driver_that_hangs_does_not_keep_the_terminal(tmp_path):
+    """It never comes back from closing and prints without end: neither reaches the user."""
+    with Terminal(tmp_path, "--record", script="vanish_at=60, silently=True, hangs=True") as terminal:
+        terminal.shows("ENHANCED")
+        terminal.ends(3)
+        after = terminal.is_as_before()
+    assert "the sound device has not called for 3 s" in after
+    assert "recorded unmuffle-" in after
+    assert b"Expression" not in terminal.seen
+
+
 def test_what_sound_libraries_print_does_not_reach_the_screen(tmp_path):
     noise = "before=lambda: __import__('os').write(2, b'ALSA lib pcm.c: underrun occurred')"
     with Terminal(tmp_path, "--seconds", "1.5", script=noise) as terminal:

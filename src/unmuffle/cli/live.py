@@ -125,16 +125,16 @@ def live(
         inline=inline, strength_db=common.strength(strength), bypass=bypass, record_to=record_to,
     )  # fmt: skip
     if measure:
-        _measure(sound, settings, as_json)
+        with _silenced():
+            _measure(sound, settings, as_json)
         return
     with_screen = not (no_screen or as_json) and sys.stdin.isatty() and sys.stdout.isatty()
     session = Session(settings, sound)
     final = None
-    with _hang_up_ends():
+    with _hang_up_ends(), _silenced():
         try:
             if with_screen:
-                with _silenced():
-                    final = _run(session, seconds, record, ascii_only)
+                final = _run(session, seconds, record, ascii_only)
             else:
                 final = _run_plain(session, seconds, record, told=not as_json)
         finally:
@@ -165,26 +165,53 @@ def _hang_up_ends() -> Iterator[None]:
 
 @contextmanager
 def _silenced() -> Iterator[None]:
-    """Keep what sound libraries print (they write to file descriptor 2) from the screen; show it on failure."""
+    """Hide what sound libraries print; our own messages still reach standard error.
+
+    They write to file descriptor 2, in the middle of the screen, and some without end when a device
+    goes. If a driver hangs (:data:`~unmuffle.live.devices.ABANDONED`) it goes on printing: then the
+    descriptor stays hidden, and the process ends without asking the library.
+    """
+    import atexit
     import os
-    import tempfile
+
+    from ..live.devices import ABANDONED
 
     sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except DeviceError:
+    own = os.dup(2)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
+    before = sys.stderr
+    sys.stderr = os.fdopen(own, "w", 1, before.encoding or "utf-8", "replace")
+    code = 0
+    try:
+        yield
+    except UnmuffleError as error:
+        code = common.exit_code(error)
+        raise
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+        raise
+    except KeyboardInterrupt:
+        code = 130
+        raise
+    finally:
+        if ABANDONED:
+            atexit.register(_leave, code)  # before the library's own handler, which came first
+        else:
             sys.stderr.flush()
-            os.dup2(saved, 2)
-            held.seek(0)
-            sys.stderr.write(held.read(2000).decode(errors="replace"))
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(saved, 2)
-            os.close(saved)
+            os.dup2(own, 2)
+            sys.stderr.close()
+            sys.stderr = before
+
+
+def _leave(code: int) -> None:
+    """End the process at once."""
+    import os
+
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _run(session: Session, seconds: float | None, record: bool, ascii_only: bool) -> Any:

@@ -6,6 +6,7 @@ only module of unmuffle that imports it.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +87,36 @@ def _default(sound: Any, kind: str) -> int | None:
         return int(sound.query_devices(kind=kind)["index"])
     except (sound.PortAudioError, ValueError, KeyError):  # there is none
         return None
+
+
+ABANDONED: list[Any] = []
+"""Streams whose driver never came back from closing them (see :func:`close`)."""
+
+CLOSE_S = 2.0
+"""How long a driver may take to close a stream."""
+
+
+def close(stream: Any) -> bool:
+    """Close a stream, whatever state its device is in; false if the driver does not come back.
+
+    PortAudio above PipeWire's ALSA plugin, for one, loops for ever when the daemon has died, and so
+    does its handler at the end of the process. Such a stream is left to itself and kept in
+    :data:`ABANDONED`: a program that finds something there should end by ``os._exit``.
+    """
+
+    def work() -> None:
+        try:
+            stream.abort()
+            stream.close()
+        except Exception:  # of a device that has gone: there is nothing left to do
+            return
+
+    thread = threading.Thread(target=work, name="unmuffle close", daemon=True)
+    thread.start()
+    thread.join(CLOSE_S)
+    if thread.is_alive():
+        ABANDONED.append(stream)
+    return not thread.is_alive()
 
 
 def find(sound: Any, wanted: str | None, kind: str) -> Device:

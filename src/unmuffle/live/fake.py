@@ -6,6 +6,7 @@ shows the screen without a microphone: the bundled noisy recording goes round an
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -50,6 +51,7 @@ class Script:
         vanish_at: number of the callback that never comes, nor any after it.
         silently: then the stream still calls itself active.
         returns: after it vanished it can be opened again.
+        hangs: closing never comes back, and complains without end, as PortAudio does when PipeWire has died.
         refuse: the stream cannot be opened.
         cable: samples after which what was played is heard by the microphone; 0: never.
         loss: factor of the cable.
@@ -66,6 +68,7 @@ class Script:
     vanish_at: int | None = None
     silently: bool = False
     returns: bool = False
+    hangs: bool = False
     refuse: bool = False
     cable: int = 0
     loss: float = 0.5
@@ -167,6 +170,8 @@ class FakeStream:
     def stop(self) -> None:
         """Stop calling back."""
         self._stop.set()
+        while self._host.script.hangs:
+            os.write(2, b"Expression 'self->ready' failed\n")
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join()
         self.active = False

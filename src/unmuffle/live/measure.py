@@ -27,7 +27,7 @@ from scipy import fft
 
 from ..errors import DeviceError
 from ..signal.blocks import check_rate
-from .devices import Device
+from .devices import Device, close
 
 REPEATS = 5
 CHIRP_S = 0.06
@@ -153,8 +153,7 @@ def measure(sound: Any, source: Device, target: Device, rate: int, block: int) -
                 raise StoppedError(f"the device stopped after {state['at'] / rate:.1f} s of the measurement")
             time.sleep(0.02)
     finally:
-        stream.abort()
-        stream.close()
+        close(stream)
     longest = round(LONGEST_S * rate)
     found = [find_delay(heard[start : start + longest + len(sweep)], sweep, longest) for start in starts]
     good = [(delay, quality) for delay, quality in found if quality >= QUALITY]

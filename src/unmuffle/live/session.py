@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import math
 import sys
-import threading
 import time
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -19,7 +18,7 @@ from ..engine.stream import Counts, LiveStream, Load, hurry
 from ..enhancers.base import Enhancer
 from ..errors import DeviceError, OutputError, ParameterError
 from .blocks import Watch, block_of, choose
-from .devices import Device, find
+from .devices import Device, close, find
 from .recorder import Recorder
 
 STEPS_DB = (0.0, 3.0, 6.0, 9.0, 12.0, 15.0, 18.0, 24.0, 30.0, 40.0, math.inf)
@@ -156,6 +155,7 @@ class Session:
         self._metered = time.monotonic()
         self._passed = 0
         self._revived: list[float] = []
+        self._stuck = False  # the driver hangs: nothing can be opened any more
         self._callbacks = 0
         self._heard_at = 0.0
         self._told: set[str] = set()
@@ -244,11 +244,8 @@ class Session:
 
     def _close(self) -> None:
         stream, self._stream = self._stream, None
-        if stream is not None:
-            # A driver whose device has gone may never return: it is left to itself after two seconds.
-            thread = threading.Thread(target=_quietly_closed, args=(stream,), daemon=True)
-            thread.start()
-            thread.join(2.0)
+        if stream is not None and not close(stream):
+            self._stuck = True
         if hasattr(self, "live"):
             self.live.stop()
 
@@ -354,6 +351,8 @@ class Session:
         """Open the device anew with larger blocks."""
         before = 1e3 * self.live.largest / self.rate
         self._close()
+        if self._stuck:
+            raise DeviceError("the driver does not come back")
         self._past = self._sum(self._past, counts)
         self._passed += self.live.heard.written
         self._open(block)
@@ -497,11 +496,3 @@ def _apart(a: float, b: float) -> float:
 def _span(ring: Any, start: int, n: int, otherwise: Any) -> Any:
     out = np.empty((otherwise.shape[0], n), np.float32)
     return out if ring.read(start, out) else otherwise
-
-
-def _quietly_closed(stream: Any) -> None:
-    try:
-        stream.abort()
-        stream.close()
-    except Exception:  # of a device that has gone: there is nothing left to do
-        return
