@@ -80,9 +80,11 @@ def test_a_path_that_changes_is_found_again(conversation):
     heard = np.concatenate((echo[:half], moved[half:]))
     left = cancel(heard + noise, far)
     assert erle_db(second(heard, 4), second(left, 4)) > 20
-    assert erle_db(second(heard, 9), second(left, 9)) > 10
+    # No slower than at the start: there a second gave 8 dB.
+    assert erle_db(second(heard, 7), second(left, 7)) > 8
+    assert erle_db(second(heard, 9), second(left, 9)) > 18
     quick = cancel(heard + noise, far, memory=0.999)
-    assert erle_db(second(heard, 7), second(quick, 7)) > erle_db(second(heard, 7), second(left, 7))
+    assert erle_db(second(heard, 9), second(quick, 9)) > 15
 
 
 def test_an_echo_beyond_the_tail_stays_until_the_reference_is_held_back(conversation):

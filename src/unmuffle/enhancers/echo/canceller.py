@@ -16,6 +16,10 @@ and tracked by a Kalman filter in each bin whose step size follows from what it 
 from the error itself. While somebody talks at the near end ``Psi`` is large and the filter stands still; when the path
 changes ``C`` grows back and it moves on: that is the double-talk control, without a detector and its threshold.
 
+One thing it cannot tell from a near talker: a path that is suddenly another one. But then the error is louder than
+the microphone, which no talker makes it; once that holds for 0.1 s on average, the model starts from nothing, in
+doubt about as much as it was wrong.
+
 Parameters: more ``tail_ms`` models longer rooms and learns more slowly; ``memory`` nearer to 1 gives less echo in a
 room that stands still and slower tracking of one that changes (``A = memory`` at 8 ms blocks).
 
@@ -43,6 +47,8 @@ from ..base import Enhancer, Kernel, StepKernel
 from ..params import param
 
 _PRIOR = 0.5  # uncertainty of the path before anything is known: an echo about as loud as the reference
+_CHANGED_MEMORY = 0.92  # of the powers of microphone and error, per block: a time constant of 0.1 s
+_CHANGED = 1.1  # ratio of these at which the path is another one
 _NOISE_MEMORY = 0.8  # of the power of the error, per 8 ms block
 _SILENCE = 1e-12  # power in a bin below which the reference is silent (-120 dBFS and its rounding)
 
@@ -92,6 +98,7 @@ class _CancellerKernel(StepKernel):
             "path": np.zeros((microphones, self._partitions, bins), np.complex128),
             "doubt": np.full((microphones, self._partitions, bins), _PRIOR),
             "other": np.zeros((microphones, bins)),
+            "levels": np.zeros((2, microphones)),
         }
 
     def step(self, x: Samples, state: Any) -> tuple[Samples, Any]:
@@ -124,4 +131,12 @@ class _CancellerKernel(StepKernel):
         state["doubt"] = a * a * (1.0 - 0.5 * (gain * spectra).real) * doubt + (1.0 - a * a) * np.abs(path) ** 2
         state["path"] = a * (path + fft.rfft(change, axis=-1))
         state["other"], state["spectra"] = other, spectra
+        now = np.stack((np.mean(x[:-1] ** 2, axis=1), np.mean(error**2, axis=1)))
+        state["levels"] = _CHANGED_MEMORY * state["levels"] + (1.0 - _CHANGED_MEMORY) * now
+        changed = state["levels"][1] > _CHANGED * state["levels"][0] + _SILENCE
+        if changed.any():
+            # The new path may be as strong as the old one was: where there was none, there is nothing to doubt.
+            strength = np.mean(np.abs(state["path"][changed]) ** 2, axis=-1, keepdims=True)
+            state["doubt"][changed] = np.maximum(state["doubt"][changed], np.minimum(2.0 * strength, _PRIOR))
+            state["path"][changed], state["other"][changed], state["levels"][:, changed] = 0.0, 0.0, 0.0
         return error
