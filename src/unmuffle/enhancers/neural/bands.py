@@ -50,6 +50,7 @@ _QUIET = np.float32(1e-8)  # mean |X|^2 of noise at -102 dBFS: softer frames say
 _KEEP = np.float32(np.exp(-1.0 / 100.0))
 _ONE, _POLE = np.ones(1, np.float32), np.array([1.0, -_KEEP], np.float32)
 _TINY = np.float32(1e-20)
+_SHARE = np.float32(1.0 / BINS)
 _HALF, _THIRD, _SHORTEST = np.float32(0.5), np.float32(1.0 / 3.0), np.float32(1.0 / pitch.LOW)
 
 Floats = NDArray[np.float32]
@@ -136,9 +137,11 @@ class Analysis:
         frames = self.frames
         count = x.shape[1] // frames.hop
         spectrum, _ = frames.forward(x, state["past"][:, self._reach :])
-        rows = np.zeros((self.channels, count, BINS), np.complex64)
-        np.multiply(spectrum.real[:, :, : self.known], self._scale, out=rows.real[:, :, : self.known])
-        np.multiply(spectrum.imag[:, :, : self.known], self._scale, out=rows.imag[:, :, : self.known])
+        rows = spectrum
+        if self._scale != 1.0:
+            rows = np.zeros((self.channels, count, BINS), np.complex64)
+            np.multiply(spectrum.real[:, :, : self.known], self._scale, out=rows.real[:, :, : self.known])
+            np.multiply(spectrum.imag[:, :, : self.known], self._scale, out=rows.imag[:, :, : self.known])
         power = _power(rows)
         lag, strength, after = pitch.track(rows, power, (state["white"], state["half"], state["correlations"]))
         joined = np.concatenate((state["past"], x), axis=1)
@@ -179,11 +182,12 @@ class Analysis:
         products[0] = power
         np.multiply(_power(comb), scale * scale, out=products[1, :, :known])
         shared = rows.real[..., :known] * comb.real + rows.imag[..., :known] * comb.imag
-        np.multiply(shared.sum(axis=0), scale, out=products[2, :, :known])
+        np.multiply(shared[0] if len(shared) == 1 else shared.sum(axis=0), scale, out=products[2, :, :known])
         share, earlier, both = products @ _MEAN
         coherence = both / np.sqrt(share * earlier + _TINY)
         # The level is the mean logarithm of the power, over frames in which there is something.
-        total = power.mean(axis=1, keepdims=True)
+        total = np.add.reduce(power, axis=1, keepdims=True)
+        total *= _SHARE
         there = total / (total + _QUIET)
         weighted = np.concatenate((_HALF * np.log(total + _FLOOR) * there, there), axis=1)
         level, level_state = _running(weighted, state["level"])
@@ -206,7 +210,9 @@ class Analysis:
 
 def _power(x: Spectrum) -> Floats:
     """Sum over the channels of ``|X|^2``."""
-    out: Floats = (x.real * x.real + x.imag * x.imag).sum(axis=0)
+    square = x.real * x.real
+    square += x.imag * x.imag
+    out: Floats = square[0] if len(x) == 1 else square.sum(axis=0)
     return out
 
 

@@ -86,26 +86,40 @@ def track(spectrum: Spectrum, power: Floats, state: PitchState) -> tuple[Floats,
     both[1, :, :, :_SIZE] = frame
     seen, own = fft.rfft(both, axis=-1)
     cross = np.empty((count, seen.shape[-1]), np.complex64)
-    cross.real = (seen.real * own.real + seen.imag * own.imag).sum(axis=0)
-    cross.imag = (seen.imag * own.real - seen.real * own.imag).sum(axis=0)
+    cross.real = _summed(seen.real * own.real + seen.imag * own.imag)
+    cross.imag = _summed(seen.imag * own.real - seen.real * own.imag)
     numerator = fft.irfft(cross, _POINTS, axis=-1)[:, LAGS - 1 :: -1]
     sums = np.zeros((count, _POINTS + 1))
-    np.add.accumulate((both[0] * both[0]).sum(axis=0), axis=1, dtype=np.float64, out=sums[:, 1:])
+    np.add.accumulate(_summed(both[0] * both[0]), axis=1, dtype=np.float64, out=sums[:, 1:])
     energy = sums[:, _SIZE + LAGS - 1 : _SIZE - 1 : -1] - sums[:, LAGS - 1 :: -1]
-    energy *= (frame * frame).sum(axis=0).sum(axis=1, keepdims=True)
-    ratio = (_PEAK * numerator / np.sqrt(np.maximum(energy, 0.0) + _EPS)).astype(np.float32)
+    energy *= np.add.reduce(_summed(frame * frame), axis=1, keepdims=True)
+    np.maximum(energy, _EPS, out=energy)
+    ratio = (_PEAK * numerator / np.sqrt(energy, out=energy)).astype(np.float32)
     # Of the frame before, and of the one before that (widened once already).
-    held = np.concatenate((before[:1], ratio))
-    once = _widened(held[:-1])
-    twice = _widened(np.concatenate((before[1:], once[:-1])))
+    if count == 1:
+        once, twice = _widened(before)[:, np.newaxis]
+    else:
+        once = _widened(np.concatenate((before[:1], ratio[:-1])))
+        twice = _widened(np.concatenate((before[1:], once[:-1])))
     score = (ratio + _HALF * once + _QUARTER * twice) * _OCTAVE
-    rows = np.arange(count)
     inner = np.minimum(np.maximum(score.argmax(axis=1), 1), LAGS - 2)
-    left, top, right = score[rows, inner - 1], score[rows, inner], score[rows, inner + 1]
-    bend = np.minimum(left - 2.0 * top + right, np.float32(-1e-6))
-    move = np.minimum(np.maximum(_HALF * (left - right) / bend, np.float32(-1.0)), np.float32(1.0))
+    lag = np.array([_vertex(row[k - 1 : k + 2].tolist(), k) for row, k in zip(score, inner.tolist(), strict=True)])
+    strength = ratio[np.arange(count), inner]
     after = joined[:, count * _HOP :], frame[:, -1, _HOP:].copy(), np.concatenate((ratio[-1:], once[-1:]))
-    return LOW + inner.astype(np.float32) + move, ratio[rows, inner], after
+    return lag.astype(np.float32), strength, after
+
+
+def _vertex(near: list[float], at: int) -> float:
+    """Lag of the top of the parabola through a value and its neighbours."""
+    left, top, right = near
+    bend = min(left - 2.0 * top + right, -1e-6)
+    return LOW + at + min(max(0.5 * (left - right) / bend, -1.0), 1.0)
+
+
+def _summed(x: Floats) -> Floats:
+    """Sum over the channels."""
+    out: Floats = x[0] if len(x) == 1 else x.sum(axis=0)
+    return out
 
 
 def _widened(x: Floats) -> Floats:
