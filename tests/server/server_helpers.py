@@ -24,7 +24,8 @@ from unmuffle.server.run import serve
 values = json.loads(sys.argv[1])
 keys = Keys.parse(values.pop("keys", []), "test")
 values["origins"] = tuple(values.get("origins", ()))
-serve(ServerConfig(port=0, keys=keys, **values), told=lambda url: print(url, flush=True))
+port = values.pop("port", 0)
+serve(ServerConfig(port=port, keys=keys, **values), told=lambda url: print(url, flush=True))
 """
 
 # Other programs on a test machine make frames late; that is tested where it is meant.
