@@ -182,13 +182,17 @@ def loss_of_hiss(x: Signal, y: Signal) -> float:
 # -- the three questions -------------------------------------------------------------------------
 
 
+FILES: dict[str, str] = {}
+"""Network files by the name under which they are shown."""
+
+
 def make(name: str) -> Any:
-    """An enhancer from a name, the path of a network file, or ``stage+name``."""
+    """An enhancer from a name, that of a network file, or ``stage+name``."""
     from unmuffle import Chain, load
 
     if "+" in name:
         return Chain(tuple(make(part) for part in name.split("+", 1)))
-    return load("model", path=name) if name.endswith(".onnx") else load(name)
+    return load("model", path=FILES[name]) if name in FILES else load(name)
 
 
 def run(name: str, x: Signal) -> Signal:
@@ -320,7 +324,9 @@ def main() -> None:
     from unmuffle.enhancers import registry
 
     networks = [n for n in registry.names() if registry.entry(n).family == "neural" and not registry.entry(n).extra]
-    methods = args.methods.split(",") if args.methods else ["classic", *(n for n in networks if n != "model")]
+    words = args.methods.split(",") if args.methods else ["classic", *(n for n in networks if n != "model")]
+    FILES.update({Path(w).stem: w for w in words if w.endswith(".onnx")})
+    methods = [Path(w).stem if w.endswith(".onnx") else w for w in words]
     before = common.load_average()
     recordings = Recordings(Path(args.data))
     voices = recordings.voices(args.voices, args.seconds)
