@@ -44,7 +44,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,15 +75,25 @@ RESERVE_S = 0.2
 _NEVER = 1 << 62
 
 
-def hurry() -> None:
+def hurry() -> int | None:
     """Ask for this thread to be run before other programs' (nice -11), where the system allows it.
 
     Linux allows it to root and to those whom ``/etc/security/limits.conf`` gives a ``nice`` of -11.
-    A process that was made nice on purpose stays so.
+    A process that was made nice on purpose stays so. Threads that are started later inherit it, and
+    every thread that takes the interpreter's lock should have it: one that is made to wait while it
+    holds the lock makes all others wait.
+
+    Returns:
+        The nice value before, if it was changed.
     """
-    with suppress(AttributeError, OSError):
-        if os.getpriority(os.PRIO_PROCESS, 0) <= 0:
+    try:
+        before = os.getpriority(os.PRIO_PROCESS, 0)
+        if before <= 0:
             os.setpriority(os.PRIO_PROCESS, 0, -11)
+            return before
+    except (AttributeError, OSError):
+        return None
+    return None
 
 
 @dataclass(frozen=True)

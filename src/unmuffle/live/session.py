@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import sys
 import time
 from dataclasses import dataclass, field, replace
@@ -181,6 +182,7 @@ class Session:
                 self._note(f"this method needs {found.load:.1f} times the time there is: expect unchanged sound")
         self._interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_S)
+        self._nice = hurry()
         gc.collect()
         gc.freeze()  # what is loaded by now need not be looked through while sound is running
         self._began = time.monotonic()
@@ -208,6 +210,8 @@ class Session:
 
     def _restore(self) -> None:
         sys.setswitchinterval(self._interval)
+        if self._nice is not None:
+            os.setpriority(os.PRIO_PROCESS, 0, self._nice)
         gc.unfreeze()
 
     def _open(self, block: int) -> None:

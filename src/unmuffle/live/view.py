@@ -202,7 +202,7 @@ def _keys(width: int, plain: bool) -> Text:
     known = [("b", "bypass"), (arrows, "strength"), ("a", "A/B"), ("r", "record"), ("q", "quit")]
     text = Text(" ")
     for key, what in known:
-        text.append(f" {key} ", "reverse")
+        text.append(f" {key} " if width >= 60 else key.replace(" ", ""), "reverse")
         text.append(f" {what}" + ("   " if width >= 70 else " "))
     return text
 
