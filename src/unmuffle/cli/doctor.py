@@ -22,6 +22,7 @@ EXTRAS = {
     "vad": ("webrtcvad-wheels",),
     "rooms": ("pyroomacoustics",),
     "live": ("sounddevice",),
+    "redis": ("redis",),
     "train": ("torch", "onnx"),
 }
 

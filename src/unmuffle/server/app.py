@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -230,7 +231,8 @@ def _surveyor(config: ServerConfig) -> Surveyor:
         UnmuffleError: the baseline cannot be read, or the webhook is no address.
     """
     baseline = None if config.baseline is None else Baseline.read(config.baseline)
-    return Surveyor(baseline, webhook=None if config.webhook is None else Webhook(config.webhook))
+    webhook = None if config.webhook is None else Webhook(config.webhook)
+    return Surveyor(baseline, webhook=webhook, dnsmos=find_spec("speechmos") is not None)
 
 
 async def _gone(request: Request) -> None:

@@ -116,7 +116,14 @@ _TO_CLIENT = {
         "a message was not used; if the connection is closed after it, nothing else will follow",
     ),
     "flushed": ({"samples": "length of the tail in the next binary message"}, "answer to flush"),
-    "stats": ({"server_ms": "p50, p99, max of the last frames", "late": "frames answered too late"}, "counters"),
+    "stats": ({"server_ms": "p50, p99, max of the last frames", "late": "frames answered too late",
+         "active": "main, spare or dry", "switches": "how often that changed",
+         "quality": "figures of the last window that was measured, or null"}, "counters"),
+    "switched": (
+        {"to": "main, spare or dry (the input)", "reason": "error, non-finite, behind or recovered",
+         "at_s": "seconds of sound so far"},
+        "the method failed, or runs again; the stream goes on at the same latency",
+    ),
     "draining": ({"seconds": "until the connection is cut"}, "the server is about to stop"),
 }
 
