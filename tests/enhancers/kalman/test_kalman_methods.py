@@ -256,3 +256,12 @@ except MissingExtraError as error:
     print(error.extra, "unmuffle[kalman]" in str(error))
 """
     assert python(code).split() == ["kalman", "True"]
+
+
+def test_the_window_is_scipys():
+    from scipy.signal.windows import hann
+
+    from unmuffle.enhancers.kalman.linear import _hann
+
+    for n in (2, 9, 470, 471):
+        np.testing.assert_array_equal(_hann(n), hann(n, sym=False))
