@@ -13,6 +13,7 @@ onnx = pytest.importorskip("onnx")
 from unmuffle.enhancers.base import run_offline  # noqa: E402
 from unmuffle.enhancers.neural.model import BLANK, Model, digest, load  # noqa: E402
 from unmuffle.enhancers.neural.network import NeuralEnhancer  # noqa: E402
+from unmuffle.enhancers.neural.tiny import voice_activity  # noqa: E402
 from unmuffle.errors import ModelError  # noqa: E402
 from unmuffle.export.graph import to_bytes  # noqa: E402
 from unmuffle.train import nets  # noqa: E402
@@ -102,3 +103,15 @@ def test_a_file_made_for_other_frames_is_refused(file: Path) -> None:
 def test_the_file_says_what_it_is(file: Path) -> None:
     facts = load(file).facts
     assert (facts.domain, facts.bins, facts.output) == ("features", 4 * BANDS + 2, "gains")
+
+
+@pytest.mark.parametrize(("n", "hops"), [(0, 0), (1, 1), (160, 1), (1601, 11)])
+def test_voice_is_told_for_each_hop(file: Path, n: int, hops: int, rng: np.random.Generator) -> None:
+    found = voice_activity(load(file), rng.standard_normal(n).astype(np.float32), 16000)
+    assert found.shape == (hops,)
+    assert ((found >= 0) & (found <= 1)).all()
+
+
+def test_other_networks_do_not_tell_of_voice(network_file: Path) -> None:
+    with pytest.raises(ModelError, match="a network of spectrum"):
+        voice_activity(load(network_file), np.zeros(160, np.float32), 16000)

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import ModelError
 from ...signal.blocks import Samples, as_block
 from ..base import Enhancer, Kernel, StepKernel
 from . import bands
@@ -112,14 +113,26 @@ class Tiny(Enhancer):
             One number from 0 to 1 for each hop, ``(ceil(samples / hop),)``; that of a hop was decided when the
             hop had been heard.
         """
-        signal = as_block(x)
-        model = shipped(self.name)
-        frames = model.facts.spec.at(sample_rate)
-        analysis = bands.Analysis(frames, signal.shape[0])
-        padded = np.pad(signal, ((0, 0), (0, -signal.shape[1] % frames.hop)))
-        heard, inner, out = analysis.initial(), model.initial(), [np.zeros(0, np.float32)]
-        for start in range(0, padded.shape[1], _CHUNK * frames.hop):
-            found, heard = analysis.step(padded[:, start : start + _CHUNK * frames.hop], heard)
-            answer, inner = model.run(found.features[np.newaxis], inner)
-            out.append(answer[0, :, 2 * bands.BANDS])
-        return np.concatenate(out)
+        return voice_activity(shipped(self.name), x, sample_rate)
+
+
+def voice_activity(model: Model, x: Any, sample_rate: int) -> NDArray[np.float32]:
+    """:meth:`Tiny.voice_activity` of any network of bands.
+
+    Raises:
+        ModelError: the network is of another kind.
+    """
+    if model.facts.domain != "features":
+        raise ModelError(
+            f"{model.path}: a network of {model.facts.domain}, which does not tell whether somebody speaks"
+        )
+    signal = as_block(x)
+    frames = model.facts.spec.at(sample_rate)
+    analysis = bands.Analysis(frames, signal.shape[0])
+    padded = np.pad(signal, ((0, 0), (0, -signal.shape[1] % frames.hop)))
+    heard, inner, out = analysis.initial(), model.initial(), [np.zeros(0, np.float32)]
+    for start in range(0, padded.shape[1], _CHUNK * frames.hop):
+        found, heard = analysis.step(padded[:, start : start + _CHUNK * frames.hop], heard)
+        answer, inner = model.run(found.features[np.newaxis], inner)
+        out.append(answer[0, :, 2 * bands.BANDS])
+    return np.concatenate(out)
