@@ -143,3 +143,44 @@ def test_the_real_pool(shared_data: Path) -> None:
     # The manifest rounds to a hundredth of a second; Opus adds up to a packet (20 ms).
     assert abs(facts.frames / facts.samplerate - clips[0].duration_s) < 0.04
     assert "speech" in manifest.summary(clips)
+
+
+def names(clips: list[Clip], split: str) -> list[str]:
+    return [c.path for c in clips if c.split == split]
+
+
+def test_something_is_always_held_out_and_something_always_left() -> None:
+    for seed in range(30):
+        two = [Clip(f"{s}{k}.wav", "speech", speaker=s, duration_s=1.0 + (s == "b")) for s in "ab" for k in range(3)]
+        clips, notes = manifest.hold_out(two, seed=seed)
+        assert notes == []
+        assert {len(names(clips, "valid")), len(names(clips, "train"))} == {3}
+        assert len({c.speaker for c in clips if c.split == "valid"}) == 1
+        # Takes of one recording: some of its files, with a word of warning.
+        takes, notes = manifest.hold_out([Clip(f"{k}.wav", "noise") for k in range(40)], seed=seed)
+        assert len(names(takes, "valid")) == 2
+        assert "one recording: 2 of 40 files" in notes[0]
+    alone, notes = manifest.hold_out([Clip("a.wav", "noise")])
+    assert names(alone, "train") == ["a.wav"]
+    assert "0 of 1 files" in notes[0]
+
+
+def test_a_collections_own_split_stays() -> None:
+    clips = [Clip("a.wav", "speech", "valid", "a"), *(Clip(f"{k}.wav", "speech", speaker=str(k)) for k in range(50))]
+    assert names(manifest.hold_out(clips, 0.5)[0], "valid") == ["a.wav"]
+    assert manifest.hold_out(clips[1:], 0.0)[0] == clips[1:]
+
+
+def test_a_manifest_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from unmuffle.errors import OutputError
+
+    (tmp_path / "m.jsonl").write_text("precious")
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OutputError, match=r"No space left.*intact"):
+        manifest.write(tmp_path / "m.jsonl", [Clip("a.wav", "noise")])
+    assert [p.name for p in tmp_path.iterdir()] == ["m.jsonl"]
+    assert (tmp_path / "m.jsonl").read_text() == "precious"

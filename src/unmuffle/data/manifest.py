@@ -314,8 +314,10 @@ def hold_out(clips: Sequence[Clip], share: float = 0.06, seed: int = 0) -> tuple
         places = [i for i, c in enumerate(out) if c.kind == kind]
         if not places or any(out[i].split == "valid" for i in places):
             continue
-        for i, clip in zip(places, split_validation([out[i] for i in places], share, seed), strict=True):
-            out[i] = clip
+        drawn = split_validation([out[i] for i in places], share, seed)
+        if any(clip.split == "train" for clip in drawn):  # of one or two groups, chance may draw all
+            for i, clip in zip(places, drawn, strict=True):
+                out[i] = clip
         if share == 0 or kind in ("music", "room") or any(out[i].split == "valid" for i in places):
             continue
         groups: dict[str, list[int]] = {}
