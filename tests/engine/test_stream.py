@@ -103,7 +103,7 @@ def assert_clean(live):
 
 # -- right and constant --------------------------------------------------------------------------
 
-METHODS = ["identity", "classic", "log-mmse", "declick", "kalman-fast"]
+METHODS = ["identity", "classic", "log-mmse", "declick", "dewind"]
 
 
 @pytest.mark.parametrize("inline", [False, True], ids=["worker", "inline"])

@@ -164,6 +164,7 @@ def test_a_lost_device_restores_the_terminal_and_is_said(tmp_path):
     assert "unmuffle: the sound device has gone ('Fake microphone' to 'Fake loudspeaker')" in after
 
 
+@pytest.mark.slow
 def test_a_driver_that_hangs_does_not_keep_the_terminal(tmp_path):
     """It never comes back from closing and prints without end: neither reaches the user."""
     with Terminal(tmp_path, "--record", script="vanish_at=60, silently=True, hangs=True") as terminal:

@@ -102,6 +102,7 @@ def test_sound_goes_through_and_is_recorded(server, tmp_path):
     assert np.argmax(spectrum) * rate / one.shape[1] == pytest.approx(1000, abs=5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not AVAILABLE, reason="no sound server is installed")
 def test_a_server_that_dies_is_a_lost_device(tmp_path):
     """The daemon is killed under a running command: an error with exit code 3, soon, and no hanging process."""

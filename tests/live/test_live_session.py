@@ -1,5 +1,6 @@
 """A session on fake devices: controls, adaptation, every fault that a device can have."""
 
+import os
 import sys
 import threading
 import time
@@ -208,6 +209,13 @@ def test_what_cannot_be_opened_says_why():
         made(method="wpe-batch").__enter__()
     with pytest.raises(DeviceError, match="no output is called 'x'"):
         made(output="x").__enter__()
+
+
+def test_the_priority_is_as_before_afterwards():
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    with made(Script(speed=0)):
+        assert os.getpriority(os.PRIO_PROCESS, 0) in (before, -11)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
 def test_a_session_that_fails_to_open_leaves_the_interpreter_as_it_was():
