@@ -42,6 +42,7 @@ QUESTIONS = (
     "kalman",
     "dereverb",
     "server",
+    "live",
     "page",
 )
 """In the order of the page. Most are ``bench/NAME.py`` with ``section(data)``, and ``bench/results/NAME.json``."""
