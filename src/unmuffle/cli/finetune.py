@@ -49,7 +49,7 @@ def finetune(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing unless something fails.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Report the end as JSON on standard output.")] = False,
 ) -> None:
-    """Adapt a network to a noise or voice of your own, from minutes of recordings. Needs the extra [train].
+    """Adapt a network to a noise or voice of your own, from minutes of recordings. Needs the extra `train`.
 
     Your recordings may hold speech, noise or both (`unmuffle data prepare folders`); what they lack comes from the
     others, of which half of the mixtures are made in any case. After each epoch both are measured on recordings that

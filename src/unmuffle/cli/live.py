@@ -86,7 +86,7 @@ def live(
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters only.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Result as JSON on standard output; no screen.")] = False,
 ) -> None:
-    """Enhance a microphone while you speak. Needs the extra [live].
+    """Enhance a microphone while you speak. Needs the extra `live`.
 
     Keys: b bypass, up and down strength, a or Tab between the settings A and B, r record both sides,
     q quit. Ways to a virtual microphone for calls and streams are in docs/live.md.

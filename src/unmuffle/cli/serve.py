@@ -70,7 +70,7 @@ def serve(
 ) -> None:
     """Serve files (POST /enhance, /jobs) and live streams (WS /stream) until Ctrl-C or SIGTERM.
 
-    Needs the extra [serve]. Nothing that is uploaded is kept after it was answered; results are, with --cache-at.
+    Needs the extra `serve`. Nothing that is uploaded is kept after it was answered; results are, with --cache-at.
 
     [bold]Examples[/bold]
 

@@ -78,7 +78,7 @@ def train(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing unless something fails.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Report the end as JSON on standard output.")] = False,
 ) -> None:
-    """Train a network. Needs the extra [train].
+    """Train a network. Needs the extra `train`.
 
     RUN gets recipe.toml, log.csv, last.pt, the best checkpoints, and, if the recipe asks for them, samples/ to listen
     to and tensorboard/. Ctrl-C or SIGTERM end the run after the present step, saved; a killed one goes on from its
