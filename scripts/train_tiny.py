@@ -54,7 +54,7 @@ def main() -> None:
     options.add_argument("--dense", type=int, default=64)
     options.add_argument("--hidden", type=int, default=76)
     options.add_argument("--gain-loss", type=float, default=0.1)
-    options.add_argument("--voice-loss", type=float, default=0.01)
+    options.add_argument("--voice-loss", type=float, default=0.03)
     options.add_argument("--over", type=float, default=0.1, help="weight of over-suppression")
     options.add_argument("--width-power", type=float, default=0.3, help="weight of a band: its width to this power")
     options.add_argument("--exact", action="store_true", help="loss over bins (slow), not bands; the last two need it")
@@ -240,8 +240,8 @@ class Loss(nn.Module):
 
     @staticmethod
     def voice(logits: Tensor, power: Tensor) -> Tensor:
-        """Cross-entropy of the answer to: is the target within 40 dB of its loudest frame?"""
-        spoken = (power > 1e-4 * power.amax(1, keepdim=True).clamp(min=1.0)).float()
+        """Cross-entropy of the answer to: is the target within 30 dB of its loudest frame?"""
+        spoken = (power > 1e-3 * power.amax(1, keepdim=True).clamp(min=1.0)).float()
         return nn.functional.binary_cross_entropy_with_logits(logits[..., -1], spoken)
 
     def forward(self, logits: Tensor, b: Batch) -> tuple[Tensor, Tensor]:
