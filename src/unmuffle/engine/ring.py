@@ -3,10 +3,10 @@
 Samples carry their number on an endless axis: the ring holds the last ``capacity`` of them. The
 writer never waits and never fails; a reader that comes too late is told so.
 
-Why no lock is needed: the writer stores the samples first and raises :attr:`written` afterwards,
-a reader looks at ``written`` first and copies afterwards. CPython carries out each of these steps
-whole and in order (the interpreter's own lock, or the lock of the object in builds without it). A
-reader checks after copying that the writer has not meanwhile come round to what it copied.
+Why no lock is needed: the writer first claims the places that it is going to write over, then
+stores the samples, then raises :attr:`written`. A reader looks at ``written``, copies, and checks
+afterwards that nothing it copied has been claimed meanwhile. CPython's own lock carries out each of
+these steps whole and in order. (Builds without that lock were not tried.)
 """
 
 from __future__ import annotations
@@ -43,12 +43,14 @@ class Ring:
             raise ParameterError(f"capacity = {capacity} samples; give 1 or more")
         self.capacity = capacity
         self.written = 0
+        self._claimed = 0
         self._data: Samples = np.zeros((channels, capacity), np.float32)
 
     def write(self, x: Samples) -> None:
         """Append ``(channels, n)`` samples (or one channel for all, by broadcasting)."""
         n = x.shape[-1]
         at = self.written
+        self._claimed = end = at + n
         if n > self.capacity:  # only the end will stay
             at += n - self.capacity
             x = x[..., n - self.capacity :]
@@ -57,11 +59,12 @@ class Ring:
         self._data[:, start : start + first] = x[..., :first]
         if first < x.shape[-1]:
             self._data[:, : x.shape[-1] - first] = x[..., first:]
-        self.written += n
+        self.written = end
 
     def skip(self, n: int) -> None:
         """Count ``n`` samples as written without writing them: what is there for them is stale."""
-        self.written += n
+        self._claimed = end = self.written + n
+        self.written = end
 
     def read(self, start: int, out: Samples) -> bool:
         """Copy the samples from number ``start`` on into ``out``; false if they are not (all) there.
@@ -82,4 +85,4 @@ class Ring:
         out[..., :first] = self._data[:, at : at + first]
         if first < n:
             out[..., first:] = self._data[:, : n - first]
-        return start >= self.written - self.capacity
+        return start >= self._claimed - self.capacity

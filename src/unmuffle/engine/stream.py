@@ -102,7 +102,8 @@ class Counts:
 
     blocks: int = 0
     late: int = 0
-    """Answered with the unchanged input, as the enhanced samples were not there in time."""
+    """Answered with the unchanged input, as the enhanced samples were not there in time; inline also those
+    that took longer than they last."""
     dry_samples: int = 0
     """Samples in all that were answered so, the calm after a late block included."""
     skipped_samples: int = 0
@@ -423,7 +424,9 @@ class LiveStream:
             return
         began = self._clock()
         self.work()
-        self._debt_s = max(0.0, self._debt_s + self._clock() - began - lasts)
+        took = self._clock() - began
+        self._late += took > lasts
+        self._debt_s = max(0.0, self._debt_s + took - lasts)
 
     def _jump(self, n: int) -> None:
         """Leave out the next ``n`` samples: their places stay, and stay empty."""

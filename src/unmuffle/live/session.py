@@ -284,7 +284,7 @@ class Session:
         stream = self._stream
         if self._callbacks != getattr(self, "_seen_callbacks", -1):
             self._seen_callbacks, self._heard_at = self._callbacks, now
-        if stream is None or self._ended or not stream.active:
+        if self._ended or not self._active(stream):
             self._revive()
             return
         if now - self._heard_at > (SILENT_S if self._callbacks else FIRST_S):
@@ -306,6 +306,12 @@ class Session:
         if self.recorder is not None and self.recorder.error:
             self._note_once(f"the recording stopped: {self.recorder.error}")
         self._adapt(counts, now)
+
+    def _active(self, stream: Any) -> bool:
+        try:
+            return stream is not None and bool(stream.active)
+        except self.sound.PortAudioError:  # of a device that has gone
+            return False
 
     def _revive(self) -> None:
         """The driver ended the stream. Often only a buffer ran empty: open it again, with larger blocks.
