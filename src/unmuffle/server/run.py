@@ -22,6 +22,7 @@ from typing import Any
 import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from ..errors import ParameterError
@@ -154,6 +155,8 @@ def protocols(config: ServerConfig) -> tuple[type[HttpToolsProtocol], type[WebSo
             super().send_receive_event_to_app()
 
         async def send(self, message: Any) -> None:
+            if self.close_sent and message["type"] == "websocket.send":
+                raise ClientDisconnected  # closed by us for want of an answer to pings; uvicorn would call it our fault
             await super().send(message)
             if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
                 self.handshake_complete = True  # refused in order; uvicorn would report a missing handshake
