@@ -11,6 +11,8 @@ figure shifts by 0.5 to 3 spreads, or its scatter doubles, and the windows until
 
 from __future__ import annotations
 
+from typing import Any
+
 import common
 import numpy as np
 
@@ -106,6 +108,30 @@ def main() -> None:
     for row in rows:
         print(row)
     common.save("drift", (), {"rows": rows, "runs": RUNS, "baseline": BASELINE, "psi_window": WINDOW}, load_before=load)
+
+
+def section(data: dict[str, Any]) -> list[str]:
+    """This question's part of docs/numbers.md."""
+    rows = data["results"]["rows"]
+    calm = {r["detector"]: r for r in rows if "threshold" in r}
+    found = {(r["drift"], r["detector"]): r for r in rows if "drift" in r}
+
+    def cell(drift: str, detector: str) -> str:
+        return f"{found[drift, detector]['median_delay']:.0f} ({found[drift, detector]['p90_delay']:.0f})"
+
+    lines = [
+        "## Drift of quality figures",
+        "",
+        f"Windows until a change is told, median (90th percentile) of {data['results']['runs']} runs, by a cumulative "
+        f"sum and by the population stability index of the last {data['results']['psi_window']} windows. Without a "
+        f"change, both raise a false alarm in about {calm['cusum']['windows_between_false_alarms']:.0f} windows of "
+        f"heavy-tailed, correlated figures (thresholds {calm['cusum']['threshold']:g} and "
+        f"{calm['psi']['threshold']:.2g}).",
+        "",
+    ]
+    drifts = dict.fromkeys(drift for drift, _ in found)
+    table = [[drift, cell(drift, "cusum"), cell(drift, "psi")] for drift in drifts]
+    return [*lines, *common.table(["change, in spreads", ">CUSUM", ">PSI"], table), "", common.provenance(data), ""]
 
 
 if __name__ == "__main__":

@@ -44,6 +44,9 @@ QUESTIONS = (
     "server",
     "live",
     "page",
+    "quality",
+    "drift",
+    "cache",
 )
 """In the order of the page. Most are ``bench/NAME.py`` with ``section(data)``, and ``bench/results/NAME.json``."""
 
