@@ -22,7 +22,7 @@ def locate(
     array: Annotated[
         str, typer.Option(metavar="ARRAY", help="Preset, preset:measures, positions, or a TOML file.")
     ] = "respeaker-4mic",
-    method: Annotated[str, typer.Option(help="music or srp-phat.")] = "music",
+    method: Annotated[str, typer.Option(help="srp-phat or music.")] = "srp-phat",
     talkers: Annotated[
         int | None, typer.Option(metavar="N", help="How many to look for, 1 to 8; default: count them.")
     ] = None,

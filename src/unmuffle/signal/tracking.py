@@ -75,7 +75,7 @@ class DirectionTracker:
         sample_rate: int,
         talkers: int = 1,
         *,
-        method: str = "music",
+        method: str = "srp-phat",
         memory_s: float = 1.0,
         smoothing_s: float = 0.2,
         lost_s: float = 5.0,
