@@ -9,7 +9,7 @@ radius of 5 cm, 8 s each. Voices are the clean recordings, interferers what the 
 SI-SDR against the voice with the first 50 ms of its room at a microphone, the best one for each method and the input
 alike; the gain is the difference. Rooms that are done are kept, so a run that was stopped goes on.
 
-``oracle`` has the true covariances of early voice and of everything else. Fixed and steered beams get the true
+``oracle`` has the true covariances of early voice and of everything else, on frames of 256 ms. Fixed and steered beams get the true
 direction (azimuth and elevation of the talker). pyroomacoustics gets the true positions, of the interferer as well for
 its MVDR. All others get nothing but the microphones.
 
@@ -41,7 +41,7 @@ from unmuffle.signal.stft import StftSpec, StreamingStft
 
 RATE = sim.RATE
 SECONDS = 8
-LONG = StftSpec(128.0, 32.0)
+LONG = StftSpec(256.0, 64.0)
 
 
 def spectra(x: np.ndarray) -> tuple[np.ndarray, StreamingStft]:

@@ -7,6 +7,7 @@
     losses      distances between spectra and waveforms, and their weighted sum; perceptual: STOI, PESQ-like
     targets     masks and other answers, and the oracle each of them leads to
     nets/       one network a file
+    beamformer  masks learnt through a beamformer, for arrays
     loop        training: checkpoints, resuming, validation, logs
     finetune    a trained network learns the user's own noise or voice
     checkpoint  the whole state of a run in one file

@@ -132,7 +132,7 @@ def train(
         Steps done, minutes, and the mean loss of each hundredth of the run.
 
     Raises:
-        StreamError: a loss was not finite; the weights are those before it.
+        StreamError: a batch or a loss was not finite; the weights are those before it.
     """
     stft = Stft(net.spec.at(net.sample_rate))
     optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=1e-4)
@@ -140,6 +140,8 @@ def train(
     started, step, losses = time.monotonic(), 0, []
     for progress in _progress(recipe, started):
         noisy, early = draw(step)
+        if not torch.isfinite(noisy).all() or not torch.isfinite(early).all():
+            raise StreamError(f"the batch of step {step} holds NaN or infinity; look at what draws it")
         rate = 0.5 * (1.0 + math.cos(math.pi * progress)) * min(1.0, (step + 1) / 50)
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate * max(rate, 0.01)

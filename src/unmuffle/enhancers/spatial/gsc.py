@@ -42,7 +42,7 @@ class Gsc(Beamformer):
     name: ClassVar[str] = "gsc"
 
     masks: str = param("log-mmse", "where the voice is: a spectral method, vad, or a network file (.onnx)")
-    rate: float = param(0.05, "step of the adaptive filter", low=1e-4, high=1.0)
+    rate: float = param(0.01, "step of the adaptive filter", low=1e-4, high=1.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -28,6 +28,7 @@ from ..params import param
 from .algebra import LOADING, TINY, Complex, check_covariance, distortionless, solve
 from .beamformer import Adaptive, AdaptiveBrain, Brain
 from .masks import masker
+from .mvdr import LEAKY
 
 CLOSEST = 1e-3
 """Least eigenvalue of the normalised :math:`C^H R^{-1} C` at which conditions are exact."""
@@ -76,7 +77,7 @@ class Lcmv(Adaptive):
         """:func:`lcmv` with responses 1, 0, 0, ..."""
         assert steering is not None  # begin makes it
         responses = [1.0, *([0.0] * len(self.nulls))]
-        return lcmv(noise, steering.transpose(2, 0, 1), responses, self.loading)
+        return lcmv(noise, steering.transpose(2, 0, 1), responses, max(self.loading, LEAKY))
 
 
 def lcmv(noise: Complex, steering: Complex, responses: Sequence[float], loading: float = LOADING) -> Complex:

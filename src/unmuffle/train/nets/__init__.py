@@ -57,6 +57,7 @@ NETS: dict[str, tuple[str, str, str]] = {
     "dccrn": (".dccrn", "Dccrn", "DccrnConfig"),
     "conv-tasnet": (".conv_tasnet", "ConvTasNet", "ConvTasNetConfig"),
     "demucs": (".demucs", "Demucs", "DemucsConfig"),
+    "array-mask": (".array_mask", "ArrayMask", "ArrayMaskConfig"),
     "wavenet": (".wavenet", "Wavenet", "WavenetConfig"),
 }
 """Name -> (module, class of the network, class of its sizes)."""
