@@ -41,12 +41,16 @@ QUESTIONS = (
     "repair",
     "kalman",
     "dereverb",
+    "locate",
+    "references",
     "server",
     "live",
     "page",
     "quality",
     "drift",
     "cache",
+    "oracles",
+    "zoo",
 )
 """In the order of the page. Most are ``bench/NAME.py`` with ``section(data)``, and ``bench/results/NAME.json``."""
 

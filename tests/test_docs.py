@@ -80,8 +80,13 @@ def test_every_command_in_the_docs_exists_with_its_options():
         if not words or words[0] not in group.commands:
             assert words in ([], ["--help"], ["--version"]), f"{page}: no command {words}"
             continue
-        known = {flag for p in group.commands[words[0]].params for flag in (*p.opts, *p.secondary_opts)} | {"--help"}
-        for word in words[1:]:
+        command, rest = group.commands[words[0]], words[1:]
+        if hasattr(command, "commands"):  # a group, such as `unmuffle data`
+            assert rest[:1], f"{page}: `unmuffle {words[0]}` needs a command"
+            assert rest[0] in command.commands, f"{page}: unmuffle {words[0]} has no command {rest[0]}"
+            command, rest = command.commands[rest[0]], rest[1:]
+        known = {flag for p in command.params for flag in (*p.opts, *p.secondary_opts)} | {"--help"}
+        for word in rest:
             if re.match(r"--?[a-zA-Z]", word):
                 assert word.split("=")[0] in known, f"{page}: unmuffle {words[0]} has no {word}"
         shown += 1
