@@ -82,7 +82,8 @@ def test_every_command_in_the_docs_exists_with_its_options():
             continue
         command, rest = group.commands[words[0]], words[1:]
         if hasattr(command, "commands"):  # a group, such as `unmuffle data`
-            assert rest[:1], f"{page}: `unmuffle {words[0]}` needs a command"
+            if not rest or rest[0].startswith(("-", "[")):  # the generated page shows groups alone
+                continue
             assert rest[0] in command.commands, f"{page}: unmuffle {words[0]} has no command {rest[0]}"
             command, rest = command.commands[rest[0]], rest[1:]
         known = {flag for p in command.params for flag in (*p.opts, *p.secondary_opts)} | {"--help"}
