@@ -102,7 +102,8 @@ def _pairs(clean: str, noisy: str) -> list[tuple[Signal, Signal]]:
         raise ParameterError(f"no file in {noisy} has a partner in {clean}")
     sounds = []
     for pair in found:
-        degraded, reference = (read(place, sample_rate=RATE)[0].mean(axis=0) for place in (pair.noisy, pair.clean))
+        places = [place for place in (pair.noisy, pair.clean) if place is not None]  # both: two folders were given
+        degraded, reference = (read(place, sample_rate=RATE)[0].mean(axis=0) for place in places)
         length = min(degraded.size, reference.size)
         sounds.append((degraded[:length], reference[:length]))
     return sounds

@@ -411,7 +411,7 @@ class Trainer:
 
     def _log(self, line: dict[str, float]) -> None:
         path = self.folder / "log.csv"
-        columns = LOG_COLUMNS
+        columns: tuple[str, ...] = LOG_COLUMNS
         if path.exists():
             with path.open(newline="", encoding="utf-8") as old:
                 columns = tuple(next(csv.reader(old), ())) or LOG_COLUMNS  # of the version that began the run
