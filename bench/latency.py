@@ -13,6 +13,7 @@ the processor time that the method took for a block meanwhile; it fits into the 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 import time
 from pathlib import Path
@@ -27,6 +28,8 @@ RATES = (8000, 16000, 24000, 44100, 48000)
 SHOWN = (16000, 48000)
 """Rates in the first table; all are in the second."""
 SECONDS = 1.6
+NETWORKS = {"live": ("unmuffle.enhancers.neural.live", "Live")}
+"""Networks that come with the package, also while the registry does not list them."""
 
 
 def main() -> None:
@@ -57,11 +60,15 @@ def measure(methods: list[str], rates: list[int]) -> None:
 
     before = common.load_average()
     rows = []
-    for name in methods or registry.names():
+    for name in methods or [*registry.names(), *(n for n in NETWORKS if n not in registry.names())]:
         try:
-            enhancer = registry.load(name)
-            if not registry.entry(name).causal:
-                continue
+            if name in registry.names():
+                enhancer = registry.load(name)
+                if not registry.entry(name).causal:
+                    continue
+            else:
+                module, kind = NETWORKS[name]
+                enhancer = getattr(importlib.import_module(module), kind)()
             for rate in rates:
                 rows.append({"method": name, **budget(enhancer, rate)})
         except UnmuffleError as error:  # needs several microphones, or another package
