@@ -18,6 +18,10 @@ def serve(
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 lets the system choose one.")] = 8765,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A network file of your own (.onnx): what `auto` and `model` then mean."),
+    ] = None,
     keys: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="API keys, a line each: name:key. Else from UNMUFFLE_API_KEYS."),
@@ -89,9 +93,14 @@ def serve(
             raise
         raise MissingExtraError("the server", "serve") from None
 
+    if model is not None:
+        from ..enhancers.registry import MODEL, load
+
+        load(MODEL, path=model)  # better now than at the first request
     config = ServerConfig(
         host=host,
         port=port,
+        model=model,
         keys=Keys.load(keys),
         origins=tuple(origin or ()),
         spool_dir=spool,

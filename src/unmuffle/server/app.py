@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,7 @@ class State:
         }
 
     async def receive(
-        self, request: Request, folder: Path, parse: Callable[[list[tuple[str, str]]], Asked] = Asked.parse
+        self, request: Request, folder: Path, parse: Callable[[list[tuple[str, str]]], Asked] | None = None
     ) -> tuple[Upload, Asked]:
         """An upload and what to do with it.
 
@@ -190,6 +191,7 @@ class State:
             Fault, UnmuffleError: one that the client is told.
             Disconnected: it has gone.
         """
+        parse = parse or partial(Asked.parse, model=self.config.model)
         headers = dict(request.headers.raw)
         body = Body(request.receive, self.config)
         query = list(request.query_params.multi_items())

@@ -33,6 +33,7 @@ class Asked:
         repair, stereo, loudness_lufs, profile: as in :func:`unmuffle.enhance_file`.
         extension: of the result, with a dot, or ``None`` for the upload's own.
         allow_truncated: use what is there of a file that was cut off.
+        model: the server's own network file, which ``auto`` and ``model`` mean; never from the client.
     """
 
     method: str = "auto"
@@ -44,9 +45,10 @@ class Asked:
     profile: tuple[float, float] | None = None
     extension: str | None = None
     allow_truncated: bool = False
+    model: str | None = None
 
     @classmethod
-    def parse(cls, pairs: Sequence[tuple[str, str]]) -> Asked:
+    def parse(cls, pairs: Sequence[tuple[str, str]], model: str | None = None) -> Asked:
         """From names and texts, as a query or a form holds them; only ``set`` may be repeated.
 
         Raises:
@@ -79,6 +81,7 @@ class Asked:
             profile=_span(given.get("profile")),
             extension=_extension(given.get("to")),
             allow_truncated=_yes("allow_truncated", given.get("allow_truncated", "false")),
+            model=model,
         )
         asked.enhancer(1 if asked.stereo == "linked" else 2)
         return asked
@@ -86,15 +89,17 @@ class Asked:
     def enhancer(self, channels: int) -> Enhancer:
         """The enhancer; all parameters are checked by making it (but for the profile, which needs the sound)."""
         decibels = math.inf if self.strength_db is None else self.strength_db
-        made = method_of(self.method, self.values)
+        made = method_of(self.method, self.values, self.model)
         options = Options(made, {}, decibels, self.repair, self.stereo, None, self.loudness_lufs)
         if self.profile is not None and type(made).with_profile is Enhancer.with_profile:
             made.with_profile(None)  # type: ignore[arg-type]  # says that this method takes none
         return options.enhancer(channels)
 
 
-def method_of(name: str, values: Mapping[str, Any]) -> Enhancer:
+def method_of(name: str, values: Mapping[str, Any], model: str | None = None) -> Enhancer:
     """An enhancer by name (or several, joined by ``+``), with parameters that may come from outside.
+
+    ``model`` is the server's own network file: what ``auto`` and ``model`` stand for, if there is one.
 
     Raises:
         UnknownMethodError, ParameterError.
@@ -105,7 +110,13 @@ def method_of(name: str, values: Mapping[str, Any]) -> Enhancer:
         names = [part.strip() for part in name.split("+")]
         if len(names) > 8:
             raise ParameterError(f"{len(names)} methods in a row; give at most 8")
-        return Chain(tuple(registry.load(part) for part in names))
+        return Chain(tuple(method_of(part, {}, model) for part in names))
+    if name == registry.MODEL and model is None:
+        raise ParameterError("this server has no network file of its own (unmuffle serve --model)")
+    if model is not None and name in ("auto", registry.MODEL):
+        if values:
+            raise ParameterError("this server's own network has no parameters")
+        return registry.load(registry.MODEL, path=model)
     if values:
         known = params.parameters(registry.kind(name))
         for key in values:

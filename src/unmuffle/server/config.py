@@ -19,6 +19,7 @@ class ServerConfig:
 
     Attributes:
         host, port: where it listens; port 0 lets the system choose.
+        model: a network file (.onnx) that the methods ``auto`` and ``model`` mean; clients never name files.
         keys: API keys; none means that everybody who reaches the port may use it.
         origins: web origins (``https://example.org``, ``*`` for all) whose pages may use it. Empty: on a loopback
             address no check, elsewhere only pages from the very same host.
@@ -59,6 +60,7 @@ class ServerConfig:
 
     host: str = "127.0.0.1"
     port: int = 8765
+    model: str | None = None
     keys: Keys = NO_KEYS
     origins: tuple[str, ...] = ()
     spool_dir: str | None = None

@@ -47,7 +47,7 @@ def listen(
     """
     started = time.perf_counter()
     profile = None if asked.profile is None else measure_profile(source, *asked.profile)
-    method = method_of(asked.method, asked.values)
+    method = method_of(asked.method, asked.values, asked.model)
     options = Options(method, repair=asked.repair, stereo=asked.stereo, profile=profile)
     stream = options.enhancer(info.channels).stream(info.sample_rate, info.channels)
     frames = excerpt_frames(info)

@@ -51,6 +51,7 @@ class Hello:
         block_size: samples (per channel) of every message, if they are all equal; then as many come back.
         block_ms: how long messages are about to be; what the server assumes when it judges its load.
         key: API key, for clients that cannot send headers.
+        model: the server's own network file, which ``auto`` and ``model`` mean; never from the client.
     """
 
     rate: int
@@ -65,6 +66,7 @@ class Hello:
     block_size: int | None = None
     block_ms: float = 10.0
     key: str | None = field(default=None, repr=False)
+    model: str | None = field(default=None, repr=False)
 
     @property
     def frame_bytes(self) -> int:
@@ -82,7 +84,7 @@ class Hello:
         Raises:
             ParameterError: unknown, or with meaningless parameters.
         """
-        options = Options(method_of(self.method, self.params), {}, repair=self.repair, stereo=self.stereo)
+        options = Options(method_of(self.method, self.params, self.model), {}, repair=self.repair, stereo=self.stereo)
         return options.enhancer(self.channels)
 
     def stream(self, enhancer: Enhancer) -> Stream:
@@ -129,8 +131,8 @@ def parse_text(text: str) -> dict[str, Any]:
     return found
 
 
-def parse_hello(message: Mapping[str, Any], max_channels: int) -> Hello:
-    """The first message.
+def parse_hello(message: Mapping[str, Any], max_channels: int, model: str | None = None) -> Hello:
+    """The first message; ``model`` is the server's own network file.
 
     Raises:
         WireError, SampleRateError, ParameterError.
@@ -171,7 +173,7 @@ def parse_hello(message: Mapping[str, Any], max_channels: int) -> Hello:
     return Hello(
         rate, channels, form, given.get("method", "auto"), values, parse_strength(given.get("strength")),
         given.get("bypass", False), tuple(repair), given.get("stereo", "linked"), block_size, block_ms,
-        given.get("key"),
+        given.get("key"), model,
     )  # fmt: skip
 
 

@@ -163,7 +163,7 @@ class Session:
         if text is None:
             raise WireError("the first message must be the hello, as text")
         config = self._state.config
-        hello = protocol.parse_hello(protocol.parse_text(text), config.max_channels)
+        hello = protocol.parse_hello(protocol.parse_text(text), config.max_channels, config.model)
         owner = self._state.guard.owner_of_stream(self._scope, hello.key)
         enhancer = await asyncio.to_thread(self._guarded_enhancer, hello)
         stream = await asyncio.to_thread(hello.stream, enhancer)

@@ -143,7 +143,7 @@ def run(task: dict[str, Any], tell: Any) -> dict[str, Any]:
         cache,
         source,
         output,
-        method_of(asked.method, asked.values),
+        method_of(asked.method, asked.values, asked.model),
         strength_db=float("inf") if asked.strength_db is None else asked.strength_db,
         repair=asked.repair,
         stereo=asked.stereo,
