@@ -1,15 +1,16 @@
 """Beamformers on simulated rooms beside pyroomacoustics, their speed, and a real line array.
 
-    python bench/arrays.py rooms --rooms 40 --speech CLEAN --noisy NOISY
+    UNMUFFLE_DATA=DATA python bench/arrays.py rooms [--rooms 40]
     python bench/arrays.py speed
-    python bench/arrays.py line --folder FOLDER
+    UNMUFFLE_DATA=DATA python bench/arrays.py line
 
 **rooms**: scenes of ``array_scenes.py`` (its text says how they are drawn), a circle of four microphones with a
 radius of 5 cm, 8 s each. Voices are the clean recordings, interferers what the noisy ones hold beside them. Score:
 SI-SDR against the voice with the first 50 ms of its room at a microphone, the best one for each method and the input
 alike; the gain is the difference. Rooms that are done are kept, so a run that was stopped goes on.
 
-``oracle`` has the true covariances of early voice and of everything else, on frames of 256 ms. Fixed and steered beams get the true
+``oracle`` has the true covariances of early voice and of everything else, on frames of 256 ms. Fixed and steered beams
+get the true
 direction (azimuth and elevation of the talker). pyroomacoustics gets the true positions, of the interferer as well for
 its MVDR. All others get nothing but the microphones.
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from pathlib import Path
 
@@ -182,7 +184,7 @@ def rooms(args: argparse.Namespace) -> None:
     spread = {name: float(np.std([r[name] for r in done]) / np.sqrt(len(done))) for name in methods}
     print("\n".join(table(["method", ">SI-SDR gain, dB"], [[k, f"{v:.2f}"] for k, v in means.items()])))
     save(
-        "arrays" if args.rooms >= 40 and not args.only else "arrays-trial",
+        "arrays" if args.rooms >= 8 and not args.only else "arrays-trial",
         ("pyroomacoustics", "onnxruntime"),
         {
             "rooms": args.rooms,
@@ -288,6 +290,13 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=None, help="folder of the real recordings")
     parser.add_argument("--only", nargs="*", default=[], help="methods whose names hold one of these words")
     args = parser.parse_args()
+    data = Path(os.environ["UNMUFFLE_DATA"]) if os.environ.get("UNMUFFLE_DATA") else None
+    for name, part in (("speech", "dev16/clean"), ("noisy", "dev16/noisy"), ("folder", "arrays")):
+        if getattr(args, name) is None and data is not None:
+            setattr(args, name, data / part)
+    wanted = {"rooms": (args.speech, args.noisy), "line": (args.folder,)}.get(args.what, ())
+    if None in wanted:
+        parser.error("no recordings: name their folders, or set UNMUFFLE_DATA")
     {"rooms": rooms, "speed": speed, "line": line}[args.what](args)
 
 

@@ -41,6 +41,7 @@ QUESTIONS = (
     "repair",
     "kalman",
     "dereverb",
+    "arrays",
     "locate",
     "references",
     "server",
@@ -58,7 +59,10 @@ QUESTIONS = (
 PRINTED = {"repair": "## Repair"}
 """Scripts that print Markdown instead of writing a result: the heading of their part of the page."""
 
-RUNS = {"dereverb": (("rooms",), ("speed",), ("t60",))}
+RUNS = {
+    "dereverb": (("rooms",), ("speed",), ("t60",)),
+    "arrays": (("rooms",), ("speed",), ("line",)),
+}
 """Scripts that answer several questions: the words of each run."""
 
 
@@ -193,6 +197,65 @@ def _dereverb(results: dict[str, dict[str, Any]]) -> list[str]:
     return ["## Dereverberation", "", *lines] if lines else []
 
 
+def _arrays(results: dict[str, dict[str, Any]]) -> list[str]:
+    """The three results of bench/arrays.py."""
+    lines = []
+    if "arrays" in results:
+        data = results["arrays"]
+        found = data["results"]
+        gain = found["gain_db"]
+        rows = [[n, f"{g:.2f}", f"{found['standard_error_db'][n]:.2f}"] for n, g in gain.items()]
+        behind = max((n for n in gain if " + " in n and n.startswith("mask-mvdr")), key=lambda n: gain[n])
+        masks = "mask-mvdr, live masks"
+        lines += [
+            f"Gain in SI-SDR over the best of four microphones, {found['rooms']} simulated rooms (T60 0.2 to 0.6 s; an "
+            "interferer and diffuse noise, together as strong as the voice), against the voice with the first 50 ms of "
+            f"its room. The best microphone alone: {found['input_db']:.2f} dB.",
+            "",
+            *common.table(["method", ">gain, dB", ">standard error, dB"], rows),
+            "",
+            common.verdict("delay-and-sum", gain["delay-and-sum"], 1.0, unit=" dB", at_most=False),
+            *(
+                common.verdict(name, gain[name], target, unit=" dB", at_most=False)
+                for name, target in (("MVDR, oracle covariances", 8.0), (masks, 5.0), (behind, 7.0))
+            ),
+            "",
+            common.provenance(data),
+            "",
+        ]
+    if "arrays_speed" in results:
+        data = results["arrays_speed"]
+        rows = []
+        for n, r in data["results"].items():
+            share = f"{r['real_time_factor']:.3f} / {r['clock_real_time_factor']:.3f}"
+            rows.append([n, share, f"{r['p99_ms']:.2f} / {r['clock_p99_ms']:.2f}"])
+        head = ["method, microphones", ">share of real time, processor / clock", ">p99 of a 10 ms block, ms"]
+        mvdr = data["results"]["mvdr, 8"]
+        lines += [
+            *common.table(head, rows),
+            "",
+            common.verdict("mvdr, 8 microphones, share of real time", mvdr["real_time_factor"], 0.05),
+            common.verdict("p99 of its 10 ms blocks", mvdr["p99_ms"], 5.0, unit=" ms"),
+            common.verdict("wpe, 4 microphones, 10 taps", data["results"]["wpe, 4"]["real_time_factor"], 0.3),
+            "",
+            common.provenance(data),
+            "",
+        ]
+    if "arrays_line" in results:
+        data = results["arrays_line"]
+        rows = [[n, f"{v:.2f}"] for n, v in data["results"].items()]
+        lines += [
+            "A real line of eight microphones in a room, loudspeakers with speech and noise: energy that a filter of "
+            "the dry source explains, over the rest (microphones), and its gain over the best microphone (methods):",
+            "",
+            *common.table(["", ">dB"], rows),
+            "",
+            common.provenance(data),
+            "",
+        ]
+    return ["## Microphone arrays", "", *lines] if lines else []
+
+
 def _server(results: dict[str, dict[str, Any]]) -> list[str]:
     """The result of bench/server.py."""
     if "server" not in results:
@@ -219,7 +282,11 @@ def _server(results: dict[str, dict[str, Any]]) -> list[str]:
     ]
 
 
-SECTIONS: dict[str, Callable[[dict[str, dict[str, Any]]], list[str]]] = {"dereverb": _dereverb, "server": _server}
+SECTIONS: dict[str, Callable[[dict[str, dict[str, Any]]], list[str]]] = {
+    "dereverb": _dereverb,
+    "arrays": _arrays,
+    "server": _server,
+}
 """Parts of the page whose scripts leave the writing to this one."""
 
 

@@ -244,6 +244,7 @@ class AdaptiveBrain(Brain):
                 channels,
                 math.exp(-hop_s / method.speech_memory_s),
                 math.exp(-hop_s / method.noise_memory_s),
+                self.turn,
             )
         self.residual = postfilter.Residual(frames.bins, channels) if method.post == "residual" else None
 
