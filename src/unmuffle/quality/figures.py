@@ -6,7 +6,7 @@ the input by minimum statistics (`unmuffle.noise.minimum`):
 =====================  ====================================================================================
 noise floor            mean of :math:`N` over the window, dB re full scale
 reduction              :math:`10 \log_{10} \sum P / \sum Q` over the frames of noise: those whose power is at
-                       most twice that of :math:`N`, and 0.15 s away from speech where the window has such
+                       most twice that of :math:`N`, and 0.3 s away from speech where the window has such
 speech level           mean power where `unmuffle.noise.vad.EnergyVad` hears speech, minus the noise floor
 SNR                    the difference of the two
 artefacts              log-kurtosis ratio in the frames of noise, as in `unmuffle.evaluate.musical_noise`;
@@ -51,7 +51,7 @@ SHORTEST_S: Final = 0.5
 
 _START_S = 0.1  # that a tracker needs to find its feet
 _PAUSE_S = 0.2
-_AWAY_S = 0.15
+_AWAY_S = (0.3, 0.15)
 _SURE_DB = 15.0
 _GAUSSIAN = 6.0
 _LOWEST = 1e-12  # -120 dB
@@ -165,10 +165,13 @@ def _quiet(heard: _Power, noise: _Power, speaks: NDArray[np.bool_], frames: Fram
     """Frames of noise alone: not above the floor, and away from speech if enough of them are."""
     quiet: NDArray[np.bool_] = heard.sum(axis=1, dtype=np.float64) <= 2.0 * noise.sum(axis=1, dtype=np.float64)
     # Words end softly: what fades below the noise is no longer seen, but is still there after a strong reduction.
-    around = round(_AWAY_S * frames.sample_rate / frames.hop)
-    near = np.convolve(speaks, np.ones(2 * around + 1), "same")[: len(speaks)] > 0
-    away = quiet & ~near
-    return away if np.count_nonzero(away) * frames.hop >= _PAUSE_S * frames.sample_rate else quiet
+    for seconds in _AWAY_S:
+        around = round(seconds * frames.sample_rate / frames.hop)
+        near = np.convolve(speaks, np.ones(2 * around + 1))[around : around + len(speaks)] > 0.5
+        away: NDArray[np.bool_] = quiet & ~near
+        if np.count_nonzero(away) * frames.hop >= _PAUSE_S * frames.sample_rate:
+            return away
+    return quiet
 
 
 def _levels(
