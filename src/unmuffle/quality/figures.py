@@ -20,9 +20,10 @@ DNSMOS                 predicted opinion, if asked for (extra ``dnsmos``, 0.2 s 
 What cannot be told is NaN: reduction and artefacts when the window has less than 0.2 s of noise frames (or the method
 mutes them), levels of speech when nobody speaks.
 
-Limits: noise is what lasts, and where it changes, reduction and artefacts are those of its floor. Events (a door, a shout) stand above the floor and count as speech, so one that is
-rightly removed looks like lost speech. `bench/quality.py` measures how far the figures are from those with the clean
-signal at hand (`docs/quality.md`). About 60 ms of a core for 10 s at 16 kHz.
+Limits: noise is what lasts, and where it changes, reduction and artefacts are those of its floor. Events (a door, a
+shout) stand above the floor and count as speech, so one that is rightly removed looks like lost speech.
+`bench/quality.py` measures how far the figures are from those with the clean signal at hand (`docs/numbers.md`). About
+60 ms of a core for 10 s at 16 kHz.
 """
 
 from __future__ import annotations
