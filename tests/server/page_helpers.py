@@ -85,7 +85,9 @@ class Watched:
         """Until an expression is true. (Playwright's own waiting evaluates strings in the page, which its policy forbids.)"""
         end = time.monotonic() + timeout
         while not self.page.evaluate(f"!!({condition})"):
-            assert time.monotonic() < end, f"never became true: {condition}; errors: {self.errors}"
+            if time.monotonic() > end:
+                said = self.page.evaluate("[...document.querySelectorAll('[role=alert], [role=status]')].map((e) => e.innerText)")
+                raise AssertionError(f"never became true: {condition}; the page says {said}, the console {self.errors}")
             self.page.wait_for_timeout(40)
 
     def load(self, path, drawn=True):
