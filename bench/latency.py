@@ -255,8 +255,8 @@ ten blocks need less than half of their time.
 - Blocks that were answered late would have been in time with more reserve: the worker gets as many blocks more as were
   missing. The delay grows by them, once, without a gap and without a click. Sound systems that deliver several blocks
   at once (PulseAudio and PipeWire behind ALSA) need this; it is found in the first seconds.
-- Blocks that the device lost, or a stream that the driver ended: the device is opened again with blocks of twice the
-  size, up to 80 ms. That leaves a gap, so it happens for nothing less.
+- Blocks that the device lost, a pause of a second, or a stream that the driver ended: the device is opened again with
+  blocks of twice the size, up to 80 ms, and a buffer of four of them. That leaves a gap: it happens for nothing less.
 
 With a fixed `--block` nothing changes by itself, and the delay is constant to the sample for as long as it runs; late
 blocks are then answered with the unchanged input of the same delay, and counted.

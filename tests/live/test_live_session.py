@@ -162,6 +162,23 @@ def test_a_device_that_loses_blocks_gets_larger_ones():
         assert any(note.startswith("the device lost blocks: blocks of 16 ms instead of 8") for note in session.notes)
 
 
+def test_a_device_that_pauses_gets_larger_blocks_and_a_buffer(monkeypatch):
+    monkeypatch.setattr("unmuffle.live.session.STALL_S", 0.3)
+    state = {"calls": 0}
+
+    def pause_once():
+        state["calls"] += 1
+        if state["calls"] == 200:
+            time.sleep(1.0)
+
+    with made(Script(before=pause_once), block_ms=None) as session:
+        block = session.live.largest
+        assert session.sound.streams[0].asked_latency == "low"
+        wait_for(session, lambda: len(session.sound.streams) == 2 and session.sound.streams[1].calls > 5)
+        assert session.live.largest == 2 * block
+        assert session.sound.streams[1].asked_latency == pytest.approx(4 * 2 * block / RATE)
+
+
 def test_a_block_that_was_asked_for_stays():
     with made(Script(overruns_below=10_000)) as session:
         after(session, 1.5)

@@ -15,8 +15,9 @@ and nothing is taken back:
 - blocks that *we* answered late: the worker gets as many blocks more of time as were missing, and
   the delay grows by them, without a gap. Larger blocks would not help: what is missing is reserve.
   Drivers that deliver several blocks at once (PulseAudio and PipeWire behind ALSA do) need it.
-- blocks that the *device* lost, or a stream that it ended: it is opened anew with blocks twice as
-  large, up to 80 ms, which leaves a gap of the time that opening takes.
+- blocks that the *device* lost, a pause of a second, or a stream that it ended: it is opened anew
+  with blocks twice as large, up to 80 ms, and a buffer of four of them, which leaves a gap of the
+  time that opening takes.
 """
 
 from __future__ import annotations

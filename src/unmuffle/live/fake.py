@@ -148,6 +148,7 @@ class FakeStream:
     ) -> None:
         self.samplerate = float(samplerate)
         self.blocksize = blocksize
+        self.asked_latency = latency
         self.latency = (0.005 + blocksize / samplerate, 0.008 + blocksize / samplerate)
         self.channels = channels
         self.calls = 0

@@ -37,6 +37,13 @@ SETTLING_S = 1.0
 REVIVALS, REVIVE_WITHIN_S = 4, 60.0
 """A stream that the driver ends is opened again, so often within this time."""
 
+STALL_S = 1.0
+"""A device that pauses for so long in the middle gets larger blocks and buffers: drivers whose buffer ran empty
+may take seconds to go on."""
+
+CUSHION = 4
+"""Blocks in the driver's buffer that are asked for, once it has lost some; until then as few as it can."""
+
 WINDOW_S = 0.3
 """Span over which levels and the reduction are measured."""
 
@@ -155,6 +162,7 @@ class Session:
         self._meters = Meter(), Meter()
         self._metered = time.monotonic()
         self._passed = 0
+        self._cushion: float | None = None
         self._revived: list[float] = []
         self._stuck = False  # the driver hangs: nothing can be opened any more
         self._callbacks = 0
@@ -232,7 +240,7 @@ class Session:
                 device=(self.input.number, self.output.number),
                 channels=(wanted.channels, outputs),
                 dtype="float32",
-                latency="low",
+                latency="low" if self._cushion is None else self._cushion,
                 callback=self._callback,
                 finished_callback=self._finished,
             )
@@ -342,11 +350,12 @@ class Session:
         late = self._watch_late.troubled(counts.late, now)
         lost = self._watch_lost.troubled(self.device_overruns, now)
         live = self.live
-        if lost:
+        stalled = now - self._heard_at > STALL_S and 2e3 * live.largest / self.rate <= LARGEST_MS
+        if lost or stalled:
             larger = 2 * live.largest
             self._watch_lost = Watch(self.device_overruns)
             if 1e3 * larger / self.rate <= LARGEST_MS:
-                self._enlarge(larger, counts, "the device lost blocks")
+                self._enlarge(larger, counts, "the device lost blocks" if lost else "the device paused")
             else:
                 self._note_once("the device loses blocks, however large: close other programs, or try another device")
         elif late:
@@ -362,7 +371,8 @@ class Session:
         before = 1e3 * self.live.largest / self.rate
         self._close()
         if self._stuck:
-            raise DeviceError("the driver does not come back")
+            raise DeviceError(f"the sound device has gone ({self.input.name!r} to {self.output.name!r})")
+        self._cushion = CUSHION * block / self.rate
         self._past = self._sum(self._past, counts)
         self._passed += self.live.heard.written
         self._open(block)
