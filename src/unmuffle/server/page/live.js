@@ -30,7 +30,8 @@ export class LivePanel {
     $('live-buffer').addEventListener('change', () => this.#tell({ type: 'delay', ...this.#delay() }));
     $('live-record').addEventListener('change', () => this.#record($('live-record').checked));
     for (const side of ['in', 'out']) $(`live-save-${side}`).addEventListener('click', () => this.#save(side === 'in' ? 'before' : 'after'));
-    this.#picture();
+    new ResizeObserver(() => this.#picture()).observe($('live-history'));
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#picture());
   }
 
   know(methods) { fillMethods($('live-method'), methods, true); }
@@ -195,7 +196,8 @@ export class LivePanel {
   /** The levels of the last seconds: before as a line, after as an area, drop-outs as marks. */
   #picture() {
     const canvas = $('live-history'), ratio = Math.min(2, devicePixelRatio);
-    const width = canvas.width = Math.max(1, canvas.clientWidth * ratio), height = canvas.height = Math.max(1, canvas.clientHeight * ratio);
+    if (!canvas.clientWidth) return; // the other tab is open
+    const width = canvas.width = Math.round(canvas.clientWidth * ratio), height = canvas.height = Math.round(canvas.clientHeight * ratio);
     const context = canvas.getContext('2d'), style = getComputedStyle(document.documentElement);
     const colour = (name) => style.getPropertyValue(`--${name}`).trim();
     const x = (i) => width * (1 - (this.#history.length - 1 - i) / HISTORY), y = (db) => height * Math.min(1, Math.max(0, -db / 80));
