@@ -202,7 +202,8 @@ class _Branch:
 
     def take(self, start: int, stop: int) -> Samples:
         """The samples of a span of the output; what lies before it is forgotten."""
-        self.drop(start)
+        if start > self.head:
+            self.drop(start)
         self.head += stop - start
         return self.held.pop(stop - start)
 
