@@ -1,4 +1,7 @@
-"""The web page in a real browser: what it shows, plays and saves is what the library says."""
+"""The web page in a real browser: what it shows, plays and saves is what the library says.
+
+Half of this is marked slow, for no other reason than that each takes a second or two.
+"""
 
 import itertools
 import re
@@ -193,6 +196,7 @@ def test_what_is_downloaded_is_what_the_command_line_writes(tab, talk, tmp_path)
     assert np.abs(removed + enhance(x, rate, strength_db=9.0) - x).max() < 1e-7
 
 
+@pytest.mark.slow
 def test_presets_and_methods_are_asked_for(tab, talk):
     page = tab.page
     asked = []
@@ -215,6 +219,7 @@ def test_presets_and_methods_are_asked_for(tab, talk):
     assert {"identity", "log-mmse", "wpe-batch"} <= {*options}
 
 
+@pytest.mark.slow
 def test_scores_stand_beside_each_other(browser, server, talk):
     with watched(browser, server.url, scores=True) as tab:
         tab.load(talk, drawn=False)
@@ -228,6 +233,7 @@ def test_scores_stand_beside_each_other(browser, server, talk):
         assert tab.page.is_visible("#score-again")
 
 
+@pytest.mark.slow
 def test_the_sample_and_a_dropped_file(tab, talk):
     page = tab.page
     page.click("#sample")
@@ -260,6 +266,7 @@ def test_too_large_is_said_before_and_by_the_server(browser, server, tmp_path):
         assert tab.page.is_visible("#again")
 
 
+@pytest.mark.slow
 def test_no_sound_and_no_file(browser, server, tmp_path):
     (tmp_path / "letter.wav").write_text("Dear Sir or Madam" * 100)
     (tmp_path / "empty.wav").write_bytes(b"")
@@ -273,6 +280,7 @@ def test_no_sound_and_no_file(browser, server, tmp_path):
         assert not tab.page.is_visible("#failure")
 
 
+@pytest.mark.slow
 def test_work_can_be_cancelled(tab, tmp_path):
     write(tmp_path / "long.wav", voiced(60.0, 16000), 16000, "PCM_16")
     tab.page.click("#more summary")
@@ -334,6 +342,7 @@ def test_a_key_is_asked_for_and_used_everywhere(browser, tmp_path, talk):
 # -- the microphone --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_recording_is_what_the_microphone_heard(tab):
     page = tab.page
     page.click("#record")
@@ -557,7 +566,7 @@ CONTRAST = """
 """
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_names_roles_and_contrast(browser, server, talk, scheme):
     with watched(browser, server.url, color_scheme=scheme) as tab:
         page = tab.page
@@ -582,7 +591,7 @@ def test_names_roles_and_contrast(browser, server, talk, scheme):
         assert dark is (scheme == "dark")
 
 
-@pytest.mark.parametrize("width", [320, 768])
+@pytest.mark.parametrize("width", [320, pytest.param(768, marks=pytest.mark.slow)])
 def test_nothing_is_cut_off_on_a_narrow_screen(browser, server, talk, width):
     with watched(browser, server.url, viewport={"width": width, "height": 700}) as tab:
         tab.load(talk)
