@@ -123,8 +123,8 @@ def section(data: dict[str, Any]) -> list[str]:
                 rows.append([*cells, f"{r['missed']:.0%} of {r['of']}", share])
         head = ["method", ">talkers", ">median error, degrees", ">mean", ">worst", ">missed", ">counted right (all)"]
         lines += [title, "", *common.table(head, rows), ""]
-    one = data["results"]["recordings"]["music"]["talkers"]["1"]["median_deg"]
-    return [*lines, common.verdict("Median error of one recorded talker (music)", one, 5.0, unit=" degrees"), "",
+    one = data["results"]["recordings"]["srp-phat"]["talkers"]["1"]["median_deg"]
+    return [*lines, common.verdict("Median error of one recorded talker (srp-phat)", one, 5.0, unit=" degrees"), "",
             common.provenance(data), ""]  # fmt: skip
 
 
