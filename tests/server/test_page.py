@@ -302,7 +302,7 @@ def test_a_server_that_goes_and_comes_back(browser, tmp_path, talk):
             tab.load(talk, drawn=False)
             first.stop()
             page.check("#preset-wind", force=True)
-            page.wait_for_selector("#offline:visible")
+            tab.wait("document.getElementById('offline').checkVisibility()")
             assert "does not answer" in page.inner_text("#failure-text")
             assert page.is_visible("#result")  # what was there is still there
             with running(tmp_path, port=first.port):
