@@ -1,7 +1,27 @@
 r"""WPE on a whole recording: iterative, the reference for the streaming form.
 
 The method is :func:`.prediction.wpe`, on frames of 40 ms with a hop of 10 ms; formula, conventions
-and papers are there. The filter is one for the entire recording, so nobody should move in it; for
+and papers are there.
+
+Which knob does what (one simulated room of 0.6 s; gains in STOI and SI-SDR against the direct sound, and in
+SI-SDR against the first 50 ms of the room):
+
+=======================  =======  =========  =========
+four microphones         STOI     direct     50 ms
+=======================  =======  =========  =========
+delay 3, the default     +0.173   +5.0 dB    +0.3 dB
+delay 4                  +0.147   +3.1 dB    +4.5 dB
+delay 5                  +0.130   +2.2 dB    +6.7 dB
+1 iteration              +0.154   +4.1 dB    +1.3 dB
+nara_wpe, delay 3        +0.145   +3.5 dB    +1.7 dB
+=======================  =======  =========  =========
+
+``delay`` says what is wanted: the filter cannot take away what is younger, and 3 frames of 10 ms reach into the first
+50 ms. Where early reflections are to stay (which help understanding), take 4 or 5. One microphone has to look further
+back: 10 taps give +0.048 STOI, 25 +0.061, 40 +0.067 (and in the streaming form 25 +0.071, 40 +0.075), at a cost that
+grows with their square.
+
+The filter is one for the entire recording, so nobody should move in it; for
 moving talkers and for recordings of many minutes take ``wpe``, which forgets.
 
 Memory: the signal and two spectra of it are held at once, at the default frames about 60 bytes a
