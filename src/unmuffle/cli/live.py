@@ -336,7 +336,7 @@ def _measure(sound: Any, settings: Any, as_json: bool) -> None:
     from ..live.blocks import block_of, choose
     from ..live.devices import find
     from ..live.measure import StoppedError, measure
-    from ..live.session import LARGEST_MS
+    from ..live.session import CUSHION, LARGEST_MS
 
     source, target = find(sound, settings.input, "input"), find(sound, settings.output, "output")
     rate = settings.rate or source.rate
@@ -346,9 +346,10 @@ def _measure(sound: Any, settings: Any, as_json: bool) -> None:
         block = choose(settings.enhancer, rate, settings.channels, inline=settings.inline).block
     if not as_json:
         typer.echo(f"five chirps from {target.name!r} to {source.name!r}, about 6 seconds ...", err=True)
+    cushion: float | str = "low"  # as a running session would: small, and larger after trouble
     while True:
         try:
-            found = measure(sound, source, target, rate, block)
+            found = measure(sound, source, target, rate, block, cushion)
         except StoppedError:
             found = None
         larger = 2 * block
@@ -358,7 +359,7 @@ def _measure(sound: Any, settings: Any, as_json: bool) -> None:
             if found is None:
                 raise DeviceError("the device stopped in the middle; try a larger --block")
             break
-        block = larger
+        block, cushion = larger, CUSHION * larger / rate
         if not as_json:
             typer.echo(f"the device lost blocks; again with blocks of {1e3 * block / rate:.0f} ms ...", err=True)
     stream = LiveStream(settings.enhancer, rate, inputs=settings.channels, block=block, inline=settings.inline)

@@ -17,6 +17,7 @@ method and block, which is exact by construction.
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from ..engine.stream import hurry
 from ..errors import DeviceError
 from ..signal.blocks import check_rate
 from .devices import Device, close
@@ -107,12 +109,25 @@ def find_delay(
     return at, float(c[at]) / mean if mean > 0 else 0.0
 
 
-def measure(sound: Any, source: Device, target: Device, rate: int, block: int) -> Measurement:
-    """Play chirps and find them again.
+def measure(
+    sound: Any, source: Device, target: Device, rate: int, block: int, latency: float | str = "low"
+) -> Measurement:
+    """Play chirps and find them again; ``latency`` is what the driver is asked for, in seconds.
 
     Raises:
         DeviceError: the devices cannot be opened, or nothing comes back.
     """
+    nice = hurry()
+    try:
+        return _measure(sound, source, target, rate, block, latency)
+    finally:
+        if nice is not None:
+            os.setpriority(os.PRIO_PROCESS, 0, nice)
+
+
+def _measure(
+    sound: Any, source: Device, target: Device, rate: int, block: int, latency: float | str
+) -> Measurement:
     sweep = chirp(rate)
     rng = np.random.default_rng()
     starts = [round((FIRST_S + i * INTERVAL_S + rng.uniform(0, 0.1)) * rate) for i in range(REPEATS)]
@@ -137,7 +152,7 @@ def measure(sound: Any, source: Device, target: Device, rate: int, block: int) -
     try:
         stream = sound.Stream(
             samplerate=float(rate), blocksize=block, device=(source.number, target.number),
-            channels=(1, min(2, target.outputs)), dtype="float32", latency="low", callback=callback,
+            channels=(1, min(2, target.outputs)), dtype="float32", latency=latency, callback=callback,
         )  # fmt: skip
         stated = 1e3 * float(sum(stream.latency))
         stream.start()

@@ -222,12 +222,13 @@ class Session:
             os.setpriority(os.PRIO_PROCESS, 0, self._nice)
         gc.unfreeze()
 
-    def _open(self, block: int) -> None:
+    def _open(self, block: int, reserve: int = 1) -> None:
         wanted = self.settings
         outputs = min(self.output.outputs, max(2, wanted.channels))
         self.live = LiveStream(
-            wanted.enhancer, self.rate, inputs=wanted.channels, outputs=outputs, block=block, inline=wanted.inline
-        )
+            wanted.enhancer, self.rate, inputs=wanted.channels, outputs=outputs,
+            block=block, inline=wanted.inline, reserve=reserve,
+        )  # fmt: skip
         self.live.warm_up()
         self._apply()
         self._callbacks, self._heard_at, self._ended = 0, time.monotonic(), False
@@ -375,7 +376,7 @@ class Session:
         self._cushion = CUSHION * block / self.rate
         self._past = self._sum(self._past, counts)
         self._passed += self.live.heard.written
-        self._open(block)
+        self._open(block, max(1, -(-self.live.reserve_samples // block)))  # what was learnt of bursts stays
         if self.recorder is not None:
             self.recorder.follow(self.live)
         after = 1e3 * block / self.rate
