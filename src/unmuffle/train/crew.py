@@ -12,6 +12,7 @@ The first process alone writes files. If one process fails, all end.
 from __future__ import annotations
 
 import json
+import pickle
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -101,7 +102,8 @@ def launch(work: Callable[..., Any], count: int, accelerator: str, *arguments: A
     with tempfile.TemporaryDirectory() as folder:
         note = Path(folder) / "error.json"
         try:
-            return fabric.launch(_member, work, str(note), arguments)
+            # As bytes: Fabric walks through what it hands over, and refuses frozen dataclasses.
+            return fabric.launch(_member, work, str(note), pickle.dumps(arguments))
         except Exception as error:  # multiprocessing wraps what a process raised into text
             if not note.is_file():
                 raise UnmuffleError(f"a training process ended: {str(error).strip().splitlines()[-1]}") from None
@@ -110,10 +112,10 @@ def launch(work: Callable[..., Any], count: int, accelerator: str, *arguments: A
         raise (UnmuffleError if kind is MissingExtraError else kind)(text)
 
 
-def _member(fabric: Any, work: Callable[..., Any], note: str, arguments: tuple[Any, ...]) -> Any:
+def _member(fabric: Any, work: Callable[..., Any], note: str, arguments: bytes) -> Any:
     """One process: what it raises on purpose is noted for the one that waits."""
     try:
-        return work(Crew(fabric), *arguments)
+        return work(Crew(fabric), *pickle.loads(arguments))
     except UnmuffleError as error:
         content = json.dumps([type(error).__name__, str(error)])
         temporary = Path(f"{note}.{fabric.global_rank}")
