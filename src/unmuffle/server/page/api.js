@@ -35,16 +35,20 @@ function failed(status, text) {
   }
 }
 
+let goneAt = 0;
+
 function unreachable() {
+  goneAt = performance.now();
   handlers.gone();
   return new ServerError('The server does not answer. Is it still running?', 'Offline');
 }
 
 async function withKey(attempt) {
   for (;;) {
+    const began = performance.now();
     try {
       const answer = await attempt();
-      handlers.reached();
+      if (began > goneAt) handlers.reached(); // an answer to what was asked before says nothing of now
       return answer;
     } catch (error) {
       if (error.status !== 401 || !handlers.keyNeeded) throw error;
