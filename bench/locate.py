@@ -9,8 +9,12 @@ rooms        simulated rooms (T60 0.2 to 0.6 s), a four-microphone circle of 5 c
 
 The number of talkers is given to all. The error of a talker is the distance to the nearest direction that was
 found; *missed* are talkers with more than 15 degrees. The peers are the SRP-PHAT and NormMUSIC of pyroomacoustics
-(512-point frames, 1-degree grid of azimuth, 300 to 6000 Hz, the whole recording at once). *Counted* is the share of
-recordings in which our own count of talkers, left to itself, is right.
+(512-point frames, 1-degree grid of azimuth, 300 to 6000 Hz, the whole recording at once); they search the horizon
+only, ours elevations as well. *Counted* is the share of recordings in which our own count of talkers, left to
+itself, is right.
+
+The recordings are no test set: the one-talker ones gave the offset of the array's azimuth, and all of them chose
+the measure of dominance (0.9, 0.8 and 0.7 were tried). The rooms and their voices chose nothing.
 """
 
 from __future__ import annotations
@@ -52,13 +56,14 @@ def rooms(count: int) -> Any:
     from unmuffle.degrade.array_rooms import random_scene, simulate
     from unmuffle.io import read
 
-    voices = sorted((Path(os.environ["UNMUFFLE_DATA"]) / "dev16" / "clean").glob("*"))
+    folder = Path(os.environ["UNMUFFLE_DATA"]) / "speech" / "train"
+    voices = sorted(p for p in folder.glob("*") if p.stat().st_size > 30_000)  # sentences, not words
     for number in range(count):
-        rng = np.random.default_rng([11, number])
+        rng = np.random.default_rng([12, number])
         talkers = 1 + number % 2
         scene = random_scene(rng, sources=talkers, t60_s=float(rng.uniform(0.2, 0.6)), noise_snr_db=10.0)
         chosen = [read(voices[int(i)], sample_rate=16000)[0][0] for i in rng.choice(len(voices), talkers, False)]
-        n = min(x.size for x in chosen)
+        n = min(8 * 16000, *(x.size for x in chosen))
         heard = simulate(scene, [x[:n] for x in chosen])
         yield heard.mix, 16000, scene.geometry, [s.azimuth_deg for s in scene.sources]
 
