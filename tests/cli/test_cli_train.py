@@ -437,4 +437,8 @@ def test_two_devices_by_command(unmuffle, folder, manifest):
     assert unmuffle(*words, "-o", "two", "--devices", "2", "--device", "cpu", "--json")[0] == 0
     assert unmuffle(*words, "-o", "one")[0] == 0
     one, two = weights("one/last.pt"), weights("two/last.pt")
-    assert all(torch.allclose(one[k], two[k], atol=1e-4) for k in one)
+    for key, value in one.items():
+        # Adam makes full steps of the smallest gradients, so a rounding may move a few weights by 1e-3.
+        assert torch.linalg.norm(two[key] - value) <= 1e-2 * torch.linalg.norm(value), key
+    losses = [[row.split(",")[4:7] for row in Path(n, "log.csv").read_text().splitlines()[1:]] for n in ("one", "two")]
+    assert np.allclose(*(np.array(rows, float) for rows in losses), rtol=1e-4)
