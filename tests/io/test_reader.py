@@ -163,7 +163,7 @@ def survives(data: bytes, ext: str) -> None:
         path = Path(name) / f"fuzz{ext}"
         path.write_bytes(data)
         for allow in (False, True):
-            began, total = time.perf_counter(), 0
+            began, total = time.process_time(), 0
             try:
                 with open_reader(path, allow_truncated=allow) as reader:
                     for block in reader.blocks(4096):
@@ -172,7 +172,7 @@ def survives(data: bytes, ext: str) -> None:
                             break  # a header may well promise hours of silence
             except UnmuffleError as error:
                 assert "\n" not in str(error)
-            assert time.perf_counter() - began < 20
+            assert time.process_time() - began < 20  # of our own time: the machine may have other work
 
 
 FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
