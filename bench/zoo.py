@@ -67,7 +67,8 @@ def main() -> None:
     results: dict[str, Any] = {"minutes": args.minutes, "seconds": SECONDS, "batch": SETTINGS["batch"], "nets": rows}
     missing = [name for name in presets.names() if name not in rows]
     results["missing"] = missing
-    common.save("zoo", ("torch", "onnxruntime", "pesq", "pystoi"), results, load_before=before)
+    note = "Rows are made one after another and kept, so that some may be of an earlier commit than the one named here."
+    common.save("zoo", ("torch", "onnxruntime", "pesq", "pystoi"), results, load_before=before, note=note)
 
 
 def packed(data: Path) -> Any:
