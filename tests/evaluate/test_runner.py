@@ -230,10 +230,10 @@ def test_rows_survive_json(pairs):
 
 def test_a_missing_package_is_told_before_the_first_file(pairs, monkeypatch):
     monkeypatch.setattr(runner.importlib.util, "find_spec", lambda name: None)
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(MissingExtraError, match=r"unmuffle\[pesq\]"):
         evaluate_pairs(pairs, metrics=["pesq_wb"])
-    assert time.perf_counter() - begin < 1.0
+    assert time.process_time() - begin < 1.0
 
 
 @pytest.mark.parametrize(
