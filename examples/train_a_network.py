@@ -26,7 +26,7 @@ for kind, names in (("speech", ("anna", "ben", "cleo")), ("noise", ("fan", "stre
         soundfile.write(f"recordings/{kind}/{name}/1.wav", sound, 16000)
 clips, _ = manifest.hold_out(layouts.prepare("folders", "recordings").clips)
 pool.pack(clips, "pool")
-small = {"steps": 8, "batch": 4, "epoch_items": 16, "valid_items": 4, "sizes": {"hidden": 16}, "mix": {"seconds": 0.5}}
+small = {"steps": 8, "batch": 4, "epoch_items": 16, "valid_items": 4, "sizes": {"width": 8}, "mix": {"seconds": 0.5}}
 Trainer("run", pool.Pool("pool"), presets.layered(presets.table("live"), small)).run()
 export("run/last.pt", "mine.onnx", licence="MIT")
 stream = unmuffle.load("model", path="mine.onnx").stream(48000)

@@ -31,7 +31,7 @@ _spec.loader.exec_module(_module)
 small_tree = _module.small_tree
 
 RECIPE = """
-net = "live"
+net = "dense"
 steps = 12
 batch = 2
 epoch_items = 8
@@ -90,7 +90,7 @@ def test_from_recordings_to_a_network_in_use(unmuffle, folder, manifest):
     code, out, err = unmuffle("train", "--config", "small.toml", "--data", "m.jsonl", "-o", "run", "--json")
     assert code == 0, err
     report = json.loads(out)
-    assert (report["steps"], report["finished"], report["net"]) == (12, True, "live")
+    assert (report["steps"], report["finished"], report["net"]) == (12, True, "dense")
     assert "epoch 3, step 12" in err
     assert Path(report["best"]).is_file()
     # The checkpoint says what it was trained on, and so does the file.
@@ -105,7 +105,7 @@ def test_from_recordings_to_a_network_in_use(unmuffle, folder, manifest):
 
     made = package.load("model", path="mine.onnx")
     assert made.facts.data["noise"]["clips"] == 5
-    assert (made.facts.licence, made.facts.recipe["net"]) == ("MIT", "live")
+    assert (made.facts.licence, made.facts.recipe["net"]) == ("MIT", "dense")
     x = soundfile.read("talk.wav", dtype="float32")[0]
     y = soundfile.read("clean.wav", dtype="float32")[0]
     assert np.max(np.abs(package.enhance(x, 16000, made) - y)) < 2**-15  # rounded to 16 bits

@@ -16,8 +16,7 @@ from unmuffle.train.config import TrainConfig  # noqa: E402
 
 FACTS = {"name": "n", "licence": "MIT", "data": {}, "recipe": {}, "scores": {}}
 SIZES = {
-    "live": {"hidden": 16, "memory": 12, "low_bins": 30},
-    "live-low": {"hidden": 16, "memory": 12, "low_bins": 30},
+    "dense": {"hidden": 16, "memory": 12, "low_bins": 30},
     "mask-lstm": {"hidden": 16, "layers": 2},
     "unet": {"channels": 4, "depth": 3},
     "dccrn": {"width": 0.15, "hidden": 16},
@@ -30,7 +29,7 @@ SIZES = {
 def network(name: str) -> torch.nn.Module:
     torch.manual_seed(2)
     net = nets.make(name, SIZES.get(name, {})).eval()
-    if name.startswith("live"):
+    if name.startswith("dense"):
         with torch.no_grad():
             net.decode.weight.mul_(10)
     return net
@@ -38,9 +37,9 @@ def network(name: str) -> torch.nn.Module:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    net = network("live")
+    net = network("dense")
     averages = {k: v * 0.9 for k, v in net.state_dict().items()}
-    recipe = TrainConfig(sizes=SIZES["live"]).to_dict()
+    recipe = TrainConfig(net="dense", sizes=SIZES["dense"]).to_dict()
     path = tmp_path / "last.pt"
     checkpoint.save(path, {"recipe": recipe, "net": net.state_dict(), "averages": averages, "step": 123})
     return path
@@ -85,7 +84,7 @@ def test_a_checkpoint_becomes_a_file(saved: Path, tmp_path: Path) -> None:
     facts = load(target).facts
     assert facts.sha256 == model.facts.sha256
     assert (facts.name, facts.licence, facts.data, facts.scores) == (
-        "live",
+        "dense",
         "CC BY 4.0",
         {"speech": "x"},
         {"pesq": 1.5},
@@ -93,7 +92,7 @@ def test_a_checkpoint_becomes_a_file(saved: Path, tmp_path: Path) -> None:
     assert facts.recipe["steps_done"] == 123
     assert facts.recipe["sizes"]["hidden"] == 16
     # The averaged weights are in it, not the last ones.
-    net = network("live")
+    net = network("dense")
     net.load_state_dict({k: v * 0.9 for k, v in net.state_dict().items()})
     x = torch.randn(1, 5, 2, 161)
     form = net.streaming()
@@ -104,7 +103,7 @@ def test_a_checkpoint_becomes_a_file(saved: Path, tmp_path: Path) -> None:
 
 
 def test_a_plain_export_equals_the_arranged_one() -> None:
-    net = network("live")
+    net = network("dense")
     plain = graph.Planar(net).eval()
     x = torch.randn(2, 6, 2, 161)
     with torch.no_grad():
@@ -115,7 +114,7 @@ def test_a_plain_export_equals_the_arranged_one() -> None:
 
 
 def test_a_graph_that_differs_is_refused() -> None:
-    net = network("live")
+    net = network("dense")
     model = Model(graph.to_bytes(net, FACTS), "memory.onnx")
     with torch.no_grad():
         net.decode.bias.add_(0.01)

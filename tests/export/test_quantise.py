@@ -19,7 +19,7 @@ FACTS = {"name": "n", "licence": "MIT", "data": {}, "recipe": {}, "scores": {}}
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    net = nets.make("live", {"hidden": 48, "memory": 20}).eval()
+    net = nets.make("dense", {"hidden": 48, "memory": 20}).eval()
     path = tmp_path_factory.mktemp("float") / "n.onnx"
     path.write_bytes(graph.to_bytes(net, FACTS))
     return path

@@ -12,7 +12,7 @@ from unmuffle.train import checkpoint  # noqa: E402
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    state = {"recipe": {"net": "live"}, "net": {"w": torch.arange(5.0)}, "step": 7}
+    state = {"recipe": {"net": "dense"}, "net": {"w": torch.arange(5.0)}, "step": 7}
     checkpoint.save(tmp_path / "a.pt", state)
     back = checkpoint.load(tmp_path / "a.pt")
     assert back["step"] == 7

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import crew_work  # noqa: E402
 
 RECIPE = TrainConfig(
+    net="dense",
     sizes={"hidden": 16, "low_bins": 20, "memory": 10},
     steps=6,
     batch=4,

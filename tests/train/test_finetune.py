@@ -19,6 +19,7 @@ from unmuffle.train.finetune import Joined, finetune  # noqa: E402
 from unmuffle.train.loop import Trainer  # noqa: E402
 
 RECIPE = TrainConfig(
+    net="dense",
     sizes={"hidden": 24, "low_bins": 40, "memory": 20},
     steps=60,
     batch=4,

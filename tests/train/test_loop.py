@@ -19,6 +19,7 @@ from unmuffle.train.config import TrainConfig  # noqa: E402
 from unmuffle.train.loop import LOG_COLUMNS, Trainer, batches, learning_rate, load_net  # noqa: E402
 
 RECIPE = TrainConfig(
+    net="dense",
     sizes={"hidden": 16, "low_bins": 20, "memory": 10},
     steps=8,
     batch=2,

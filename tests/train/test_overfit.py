@@ -13,8 +13,7 @@ from unmuffle.train.stft import Stft  # noqa: E402
 
 # Small, so that the test is quick.
 SIZES = {
-    "live": {"hidden": 64},
-    "live-low": {"hidden": 64},
+    "dense": {"hidden": 64},
     "mask-lstm": {"hidden": 48, "layers": 1},
     "unet": {"channels": 4, "depth": 3},
     "dccrn": {"width": 0.12, "hidden": 16},
@@ -24,7 +23,7 @@ SIZES = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(nets.NETS))
+@pytest.mark.parametrize("name", sorted(set(nets.NETS) - {"array-mask"}))  # which gives masks, not sound
 def test_one_batch_is_learned_to_20_db(name: str, rng: np.random.Generator) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)

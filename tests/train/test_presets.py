@@ -21,8 +21,8 @@ from unmuffle.train.loop import Trainer  # noqa: E402
 
 # Small, so that the test is quick.
 SIZES = {
-    "live": {"hidden": 16},
-    "live-low": {"hidden": 16},
+    "dense": {"hidden": 16},
+    "bandwise-low": {"width": 8, "context": 8, "bands": 8},
     "bandwise": {"width": 8, "context": 8, "bands": 8},
     "mask-lstm": {"hidden": 16},
     "unet": {"channels": 4, "depth": 3},
@@ -71,7 +71,7 @@ def test_later_layers_win(tmp_path: Path) -> None:
     assert (recipe.mix.seconds, recipe.mix.snr_low_db, recipe.loss.si_sdr) == (4.0, 3.0, 0.1)
     assert recipe.sizes == {"bidirectional": True}
     # The sizes of one network are none of another.
-    assert presets.layered(presets.table("mask-blstm"), {"net": "live"}).sizes == {}
+    assert presets.layered(presets.table("mask-blstm"), {"net": "dense"}).sizes == {}
     assert presets.layered(recipe.to_dict()) == recipe
 
 
@@ -94,7 +94,7 @@ def test_what_is_not_there(tmp_path: Path) -> None:
 def test_each_metric_can_be_gone_by(metric: str, small_pool: Pool, tmp_path: Path) -> None:
     if metric in ("estoi", "pesq"):
         pytest.importorskip("pystoi" if metric == "estoi" else "pesq")
-    table = {**SHORT, "valid_items": 4, "keep": 2, "metric": metric, "sizes": {"hidden": 16}, "mix": {"seconds": 1.5}}
+    table = {**SHORT, "valid_items": 4, "keep": 2, "metric": metric, "sizes": {"width": 8}, "mix": {"seconds": 1.5}}
     trainer = Trainer(tmp_path, small_pool, presets.layered(presets.table("live"), table))
     trainer.run()
     found = trainer.validate()

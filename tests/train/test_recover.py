@@ -17,8 +17,7 @@ from unmuffle.train import nets, recover  # noqa: E402
 from unmuffle.train.config import TrainConfig  # noqa: E402
 
 SIZES = {
-    "live": {"hidden": 16, "memory": 12, "low_bins": 30},
-    "live-low": {"hidden": 16, "memory": 12, "low_bins": 30},
+    "dense": {"hidden": 16, "memory": 12, "low_bins": 30},
     "mask-lstm": {"hidden": 16, "layers": 2},
     "unet": {"channels": 4, "depth": 3},
     "wavenet": {"channels": 16, "layers": 5, "stacks": 2, "wide": 32, "narrow": 16},
@@ -39,7 +38,7 @@ def made(name: str, place: Path, sizes: dict[str, object] | None = None) -> torc
     return net
 
 
-@pytest.mark.parametrize("name", ["live", "live-low", "tiny", "mask-lstm", "wavenet"])
+@pytest.mark.parametrize("name", ["dense", "tiny", "mask-lstm", "wavenet"])
 def test_all_weights_come_back(name: str, tmp_path: Path) -> None:
     net = made(name, tmp_path / "m.onnx")
     back, config = recover.from_model(load(tmp_path / "m.onnx"), tmp_path / "m.onnx")
@@ -65,7 +64,7 @@ def test_both_directions(tmp_path: Path) -> None:
 
 
 def test_eight_bit_weights_are_multiplied_out(tmp_path: Path) -> None:
-    net = made("live", tmp_path / "m.onnx", {"hidden": 48, "memory": 12})
+    net = made("dense", tmp_path / "m.onnx", {"hidden": 48, "memory": 12})
     (tmp_path / "s.onnx").write_bytes(quantise.to_int8((tmp_path / "m.onnx").read_bytes()))
     back, _ = recover.from_model(load(tmp_path / "s.onnx"), tmp_path / "s.onnx")
     weights = net.state_dict()["encode.weight"].numpy()
@@ -87,11 +86,11 @@ def test_what_cannot_be_taken_apart(tmp_path: Path) -> None:
         recover.from_model(load(tmp_path / "m.onnx"), tmp_path / "m.onnx")
 
 
-@pytest.mark.parametrize("recipe", ["{}", "[]", '{"net": "nonsense"}', '{"net": "live", "sizes": {"x": 1}}'])
+@pytest.mark.parametrize("recipe", ["{}", "[]", '{"net": "nonsense"}', '{"net": "dense", "sizes": {"x": 1}}'])
 def test_files_that_do_not_say_what_they_are(recipe: str, tmp_path: Path) -> None:
     from unmuffle.enhancers.neural.model import BLANK, PREFIX, digest
 
-    made("live", tmp_path / "m.onnx")
+    made("dense", tmp_path / "m.onnx")
     altered = onnx.load(str(tmp_path / "m.onnx"))
     table = {p.key: p.value for p in altered.metadata_props}
     onnx.helper.set_model_props(altered, {**table, f"{PREFIX}recipe": recipe, f"{PREFIX}sha256": BLANK})
@@ -102,7 +101,7 @@ def test_files_that_do_not_say_what_they_are(recipe: str, tmp_path: Path) -> Non
 
 
 def test_weights_of_another_network_are_noticed(tmp_path: Path) -> None:
-    made("live", tmp_path / "m.onnx")
+    made("dense", tmp_path / "m.onnx")
     other = onnx.load(str(tmp_path / "m.onnx"))
     for tensor in other.graph.initializer:
         if tensor.name.endswith("decode.bias"):

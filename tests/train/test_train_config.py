@@ -15,7 +15,13 @@ from unmuffle.train.losses import LossWeights
 
 def test_round_trip(tmp_path: Path) -> None:
     recipe = TrainConfig(
-        sizes={"hidden": 64}, steps=77, batch=4, epoch_items=8, mix=MixConfig(seconds=1.5), loss=LossWeights(l1=0.3)
+        net="dense",
+        sizes={"hidden": 64},
+        steps=77,
+        batch=4,
+        epoch_items=8,
+        mix=MixConfig(seconds=1.5),
+        loss=LossWeights(l1=0.3),
     )
     path = tmp_path / "r.toml"
     path.write_text(config.to_toml(recipe), encoding="utf-8")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..train.loop import Trainer
 
 PRESETS = (
-    "live, live-low, tiny, bandwise; of the literature: mask-lstm, mask-blstm, r-ced, unet, unet-mapping, dccrn, "
+    "live, live-low, tiny, dense; of the literature: mask-lstm, mask-blstm, r-ced, unet, unet-mapping, dccrn, "
     "conv-tasnet, conv-tasnet-offline, demucs, wavenet."
 )
 

@@ -131,6 +131,14 @@ REGISTRY: dict[str, Entry] = {
         clean_db=14.0,
         noise_db=9.0,
     ),
+    "live": Entry(
+        ".neural.live:Live",
+        "trained network: 20 ms, any rate, stereo linked",
+        "neural",
+        gain_db=4.4,
+        clean_db=15.0,
+        noise_db=15.0,
+    ),
     "declip": Entry(
         ".repair.declip:Declip",
         "rebuilds clipped tops by sparsity (A-SPADE)",

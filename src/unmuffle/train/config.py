@@ -2,11 +2,11 @@
 
 ::
 
-    net = "live"
+    net = "bandwise"
     steps = 20000
 
     [sizes]             # of the network
-    hidden = 160
+    width = 48
     [mix]               # how mixtures are made, see data.mix.MixConfig
     snr_low_db = -5.0
     [loss]              # weights, see losses.LossWeights
@@ -70,7 +70,7 @@ class TrainConfig:
         loss: weights of the parts of the loss.
     """
 
-    net: str = "live"
+    net: str = "bandwise"
     sizes: Mapping[str, Any] = field(default_factory=dict)
     steps: int = 20_000
     budget_minutes: float = 0.0

@@ -15,10 +15,10 @@ def network_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnx")
     from unmuffle.export.graph import to_bytes
-    from unmuffle.train.nets.live import Live, LiveConfig
+    from unmuffle.train.nets.dense import Dense, DenseConfig
 
     torch.manual_seed(1)
-    net = Live(LiveConfig(hidden=24, memory=20)).eval()
+    net = Dense(DenseConfig(hidden=24, memory=20)).eval()
     with torch.no_grad():
         net.decode.weight.mul_(4)
         net.decode.bias[4 * 80 :].mul_(0.5)  # less gain at the upper edge

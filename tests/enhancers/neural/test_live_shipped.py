@@ -38,7 +38,7 @@ def test_facts_are_complete() -> None:
     assert facts.licence
     assert facts.data["speech"]
     assert facts.scores["dev16"]["pesq_wb"] > 1.526  # the best untrained method there
-    assert facts.recipe["net"] == "live"
+    assert facts.recipe["net"] == "bandwise"
     size = (resources.files("unmuffle") / "models" / "live.onnx").read_bytes()
     assert len(size) < 3e6
 

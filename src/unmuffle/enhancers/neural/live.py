@@ -1,11 +1,12 @@
 """``live``: the trained network that comes with unmuffle.
 
-A causal recurrent network on compressed spectra (its design is told in ``unmuffle.train.nets.live``),
+A causal recurrent network on compressed spectra (its design is told in ``unmuffle.train.nets.bandwise``),
 one set of weights for all sample rates: full resolution up to 8 kHz, above that the gain of the band's
 edge. The delay is 10 ms, and 20 ms with the hop that has to be collected. What it was trained on, its
 licence and its scores are in its model card, ``models/live.md`` beside the weights.
 
-It is not in the registry until it is better than ``classic`` in every measure; its card says how far it is.
+It is better than ``classic`` in every measure, and not yet the default: that it will be when it is better than
+every small network that others ship; its card says how far it is.
 
 It was trained on single voices that are near (their first 50 ms of room are kept, the tail is taken
 away): of several talkers none is preferred, music is noise to it.

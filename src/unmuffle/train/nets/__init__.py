@@ -47,9 +47,9 @@ class Net(Protocol):
 
 
 NETS: dict[str, tuple[str, str, str]] = {
-    "live": (".live", "Live", "LiveConfig"),
-    "live-low": (".live", "LiveLow", "LiveConfig"),
     "bandwise": (".bandwise", "Bandwise", "BandwiseConfig"),
+    "bandwise-low": (".bandwise", "BandwiseLow", "BandwiseConfig"),
+    "dense": (".dense", "Dense", "DenseConfig"),
     "tiny": (".tiny", "Tiny", "TinyConfig"),
     "mask-lstm": (".mask_lstm", "MaskLstm", "MaskLstmConfig"),
     "r-ced": (".rced", "Rced", "RcedConfig"),

@@ -7,13 +7,13 @@ torch = pytest.importorskip("torch")
 from unmuffle.errors import ParameterError, UnknownMethodError, UnknownParameterError  # noqa: E402
 from unmuffle.train import nets  # noqa: E402
 from unmuffle.train.nets.bandwise import Bandwise, BandwiseConfig  # noqa: E402
-from unmuffle.train.nets.live import Live, LiveConfig  # noqa: E402
+from unmuffle.train.nets.dense import Dense, DenseConfig  # noqa: E402
 
 
-def live() -> torch.nn.Module:
+def dense() -> torch.nn.Module:
     """With a decoder that matters: fresh weights are almost a wire."""
     torch.manual_seed(3)
-    net = Live(LiveConfig(hidden=16, low_bins=40, memory=6)).eval()
+    net = Dense(DenseConfig(hidden=16, low_bins=40, memory=6)).eval()
     with torch.no_grad():
         net.decode.weight.mul_(10)
     return net
@@ -27,7 +27,7 @@ def bandwise(context: int = 12) -> torch.nn.Module:
     return net
 
 
-@pytest.fixture(params=[live, bandwise, lambda: bandwise(0)], ids=["live", "bandwise", "bandwise-no-context"])
+@pytest.fixture(params=[dense, bandwise, lambda: bandwise(0)], ids=["dense", "bandwise", "bandwise-no-context"])
 def net(request: pytest.FixtureRequest) -> torch.nn.Module:
     return request.param()
 
@@ -104,7 +104,7 @@ def test_silence_stays_silent_and_finite(net) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("kind", [Live, Bandwise])
+@pytest.mark.parametrize("kind", [Dense, Bandwise])
 def test_fresh_weights_are_nearly_a_wire(kind) -> None:
     torch.manual_seed(0)
     net, x = kind(), frames()
@@ -115,7 +115,7 @@ def test_fresh_weights_are_nearly_a_wire(kind) -> None:
 def test_size_of_the_default() -> None:
     # 321 -> 160, two LSTMs 4 * 160 * (320 + 2), 160 -> 401: each with its biases.
     expected = 321 * 160 + 160 + 2 * 4 * 160 * 322 + 160 * 401 + 401
-    assert sum(p.numel() for p in Live().parameters()) == expected
+    assert sum(p.numel() for p in Dense().parameters()) == expected
     assert expected * 4 < 3e6  # bytes: what a model may weigh on disk
 
 
@@ -125,10 +125,10 @@ def test_gradient_reaches_every_weight(net) -> None:
 
 
 def test_making_networks_by_name() -> None:
-    assert nets.make("live", {"hidden": 16}).config.hidden == 16
-    with pytest.raises(UnknownMethodError, match="live"):
-        nets.make("lve")
+    assert nets.make("dense", {"hidden": 16}).config.hidden == 16
+    with pytest.raises(UnknownMethodError, match="dense"):
+        nets.make("dese")
     with pytest.raises(UnknownParameterError, match="hiden"):
-        nets.make("live", {"hiden": 16})
+        nets.make("dense", {"hiden": 16})
     with pytest.raises(ParameterError, match="hidden"):
-        nets.make("live", {"hidden": 0})
+        nets.make("dense", {"hidden": 0})

@@ -1,4 +1,4 @@
-r"""``live``: our causal network, made for the time of one frame on one core.
+r"""``dense``: a causal network of few, wide recurrences, made for the time of one frame on one core.
 
 At run time a dense layer with one frame in it is limited by the memory that its weights come from,
 not by arithmetic: about 0.15 ms for a million float32 weights on the machine it was designed on. So
@@ -16,7 +16,7 @@ the budget is one of weights, and what is spent per weight must pay. The design:
   (deep filtering, Mack & Habets 2020), above a real gain.
 
 Shapes: ``(batch, channels, frames, bins, 2)`` in and out; ``bins`` = 161, 50 Hz apart (8 kHz).
-State: see :meth:`Live.initial`.
+State: see :meth:`Dense.initial`.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _FLOOR = 0.01  # smallest mean magnitude that is taken for a signal: that of noi
 
 
 @dataclass(frozen=True)
-class LiveConfig:
-    """Sizes of :class:`Live`.
+class DenseConfig:
+    """Sizes of :class:`Dense`.
 
     Attributes:
         hidden: units of each LSTM.
@@ -57,7 +57,7 @@ class LiveConfig:
             raise ParameterError(f"{self} makes no network; hidden >= 8, layers >= 1, low_bins 8..160, memory >= 2")
 
 
-class Live(nn.Module):
+class Dense(nn.Module):
     """The network; see the module's text."""
 
     domain = "spectrum"
@@ -67,9 +67,9 @@ class Live(nn.Module):
     causal = True
     linked = True
 
-    def __init__(self, config: LiveConfig | None = None) -> None:
+    def __init__(self, config: DenseConfig | None = None) -> None:
         super().__init__()
-        self.config = c = config or LiveConfig()
+        self.config = c = config or DenseConfig()
         low, high = c.low_bins, BINS - c.low_bins
         self.encode = nn.Linear(BINS + 2 * low, c.hidden)
         self.memory = nn.ModuleList(nn.LSTM(c.hidden, c.hidden) for _ in range(c.layers))
@@ -136,28 +136,18 @@ class Live(nn.Module):
 
     def streaming(self) -> nn.Module:
         """The same network on the weights of this one, in as few operators as it can be written."""
-        return LiveStream(self)
+        return DenseStream(self)
 
 
-class LiveLow(Live):
-    """The same network at a total latency of 8 ms: 20 ms frames every 4 ms, of which synthesis uses the last 8.
-
-    An output sample is done 4 ms after it came in, and a step collects 4 ms. ``memory`` counts
-    shorter steps: a second is 250 of them.
-    """
-
-    spec = StftSpec(20.0, 4.0, "asymmetric")
-
-
-class LiveStream(nn.Module):
-    """:class:`Live` for one stream, arranged for ONNX Runtime.
+class DenseStream(nn.Module):
+    """:class:`Dense` for one stream, arranged for ONNX Runtime.
 
     With one frame at a time the many small operators of a plain export take as long as the
     recurrences. Here real and imaginary parts are rows of one tensor, so that complex products of
     all bins and taps are one multiplication and one sum; the level is one dense layer and one pool.
 
     ``forward(spectrum, *state)``: ``spectrum`` is ``(channels, frames, 2, bins)``, and so is the
-    first result. The state is that of :meth:`Live.initial` with two tensors in another shape:
+    first result. The state is that of :meth:`Dense.initial` with two tensors in another shape:
     ``level`` (1, 1, memory - 1, 2) and ``past`` (channels, 1, 4, low_bins).
     """
 
@@ -165,7 +155,7 @@ class LiveStream(nn.Module):
     meter: Tensor
     offset: Tensor
 
-    def __init__(self, net: Live) -> None:
+    def __init__(self, net: Dense) -> None:
         super().__init__()
         self.net = net
         low = net.config.low_bins
@@ -175,7 +165,7 @@ class LiveStream(nn.Module):
         meter[2:low, 0] = 1.0 / (low - 2)
         self.register_buffer("meter", meter, persistent=False)
         # Means over two rows, below, are halves of |X|^2: all features, their mean and its floor
-        # shrink alike, and the quotient is that of Live.
+        # shrink alike, and the quotient is that of Dense.
         self.register_buffer("offset", torch.tensor([_FLOOR * 0.5**_POWER, 1.0]), persistent=False)
 
     def state_names(self) -> list[str]:
