@@ -36,8 +36,9 @@ from unmuffle.errors import MissingExtraError
 for name in registry.names():
     try:
         enhancer = registry.load(name)
-        for channels in (1, 4):
-            x = noise[:channels, :2000] if registry.entry(name).extra == "kalman" else noise[:channels]
+        entry = registry.entry(name)
+        for channels in (4,) if entry.family == "spatial" else (1, 4) if entry.channels == 1 else (entry.channels,):
+            x = noise[:channels, :2000] if entry.extra == "kalman" else noise[:channels]
             run_offline(enhancer, x, 16000)
             check(name)
     except MissingExtraError:
