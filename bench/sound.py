@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import json
 import math
 import os
 import sys
@@ -74,6 +75,7 @@ def main() -> None:
     options.add_argument("--methods", help="comma-separated; default: all that denoise")
     options.add_argument("--limit", type=int, help="this many pairs of each set (a trial; writes sound-trial.json)")
     options.add_argument("--quick", action="store_true", help="without DNSMOS")
+    options.add_argument("--add", action="store_true", help="keep the other methods of the earlier result, and say so")
     options.add_argument("--workers", type=int, default=1)
     args = options.parse_args()
     if not args.data:
@@ -87,7 +89,23 @@ def main() -> None:
     for part in SETS:
         results["sets"][part] = one_set(Path(args.data) / part, part, names, args.limit, args.workers, passes)
     packages = ("pesq", "pystoi", "onnxruntime", "speechmos", "numba")
-    common.save("sound-trial" if args.limit else "sound", packages, results, load_before=before)
+    note = join(results, common.RESULTS / "sound.json") if args.add and not args.limit else ""
+    common.save("sound-trial" if args.limit else "sound", packages, results, load_before=before, note=note)
+
+
+def join(results: dict[str, Any], path: Path) -> str:
+    """Put the methods of an earlier result that were not measured now beside those that were; say which."""
+    earlier = json.loads(path.read_text(encoding="utf-8"))
+    new = results["methods"]
+    kept = [name for name in earlier["results"]["methods"] if name not in new]
+    results["methods"] = [*kept, *new]
+    for part, got in results["sets"].items():
+        old = earlier["results"]["sets"][part]
+        got["means"] = {**{name: old["means"][name] for name in kept}, **got["means"]}
+        for snr, cells in got["bins"].items():
+            got["bins"][snr] = {**cells, **{name: old["bins"][snr][name] for name in kept}}
+        got["verdicts"] = {**{k: v for k, v in old["verdicts"].items() if k in kept}, **got["verdicts"]}
+    return f"Of this run: {', '.join(new)}; the other methods of {earlier['date']}, commit {earlier['commit']}."
 
 
 def denoisers() -> list[str]:
