@@ -29,7 +29,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
-from scipy.signal import lfilter
 
 from ...signal.blocks import Samples
 from ...signal.stft import Frames, Spectrum, StftSpec
@@ -221,5 +220,7 @@ def _running(x: Floats, held: Floats) -> tuple[Floats, Floats]:
     if len(x) == 1:
         y = _KEEP * held + x
         return y, y[0]
+    from scipy.signal import lfilter  # here, as it takes 50 MB and other networks do without
+
     y, _ = lfilter(_ONE, _POLE, x, axis=0, zi=(_KEEP * held)[np.newaxis])
     return y, y[-1]

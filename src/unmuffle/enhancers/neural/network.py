@@ -29,7 +29,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 
 from ...errors import ModelError
 from ...signal.blocks import Samples
@@ -222,6 +221,8 @@ class WholeWave(WholeKernel):
 
 
 def _resampled(x: Samples, source: int, target: int) -> Samples:
+    from scipy.signal import resample_poly  # here, as it takes 50 MB and few networks need it
+
     common = math.gcd(source, target)
     return resample_poly(x, target // common, source // common, axis=1).astype(np.float32)
 
