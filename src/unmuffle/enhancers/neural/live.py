@@ -5,8 +5,8 @@ one set of weights for all sample rates: full resolution up to 8 kHz, above that
 edge. The delay is 10 ms, and 20 ms with the hop that has to be collected. What it was trained on, its
 licence and its scores are in its model card, ``models/live.md`` beside the weights.
 
-It is better than ``classic`` in every measure, and not yet the default: that it will be when it is better than
-every small network that others ship; its card says how far it is.
+It is better than ``classic`` in PESQ, ESTOI and SI-SDR, and not yet the default: that it will be when it is better
+than the small networks that others ship in every measure; its card says how far it is.
 
 It was trained on single voices that are near (their first 50 ms of room are kept, the tail is taken
 away): of several talkers none is preferred, music is noise to it.

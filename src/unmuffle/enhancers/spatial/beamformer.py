@@ -94,9 +94,9 @@ class Beamformer(Enhancer):
             self.geometry(channels)
         return BeamKernel(self, frames, channels) if channels > 1 else _Through(frames)
 
+    @abc.abstractmethod
     def begin(self, frames: Frames, channels: int) -> Brain:
         """What finds the weights, for one stream."""
-        raise NotImplementedError
 
 
 class _Through(SpectralKernel):
