@@ -43,7 +43,7 @@ import numpy as np
 from ..errors import ParameterError, ShapeError, StreamError, UnboundedLatencyError
 from ..noise.profile import NoiseProfile
 from ..signal.blocks import Fifo, Samples, as_block, check_channels, check_rate
-from ..signal.stft import Frames, Spectrum
+from ..signal.stft import Frames, Spectrum, StftSpec
 from . import params
 
 UNBOUNDED: Final = -1
@@ -315,6 +315,22 @@ class Enhancer(abc.ABC):
     def key(self) -> str:
         """Text that two enhancers share exactly when they do the same; part of every cache key."""
         return self.to_toml()
+
+
+class Framed(Enhancer):
+    """A method on frames of its parameters ``window_ms`` and ``hop_ms``, which are checked when it is made."""
+
+    window_ms: float
+    hop_ms: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.spec  # noqa: B018 - raises now, not at the first stream, when the frames make no sense
+
+    @property
+    def spec(self) -> StftSpec:
+        """Frame and hop."""
+        return StftSpec(self.window_ms, self.hop_ms)
 
 
 class Stream:

@@ -37,8 +37,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ParameterError
-from ...signal.stft import Frames, Spectrum, StftSpec
-from ..base import Enhancer, Kernel, SpectralKernel
+from ...signal.stft import Frames, Spectrum
+from ..base import Framed, Kernel, SpectralKernel
 from ..params import param
 from .decay import DecayTracker
 
@@ -47,7 +47,7 @@ _LARGEST = 1e6  # SNR above which nothing changes any more; keeps silence free o
 
 
 @dataclass(frozen=True)
-class LateReverb(Enhancer):
+class LateReverb(Framed):
     """Late reverberation suppressor for one microphone (Lebart, Habets), T60 blind or given."""
 
     name: ClassVar[str] = "late-reverb"
@@ -63,14 +63,8 @@ class LateReverb(Enhancer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.spec  # noqa: B018 - raises now when the frames make no sense
         if 0.0 < self.t60_s < 0.05:
             raise ParameterError(f"t60_s = {self.t60_s}; give 0 (estimate it) or 0.05 to 5 s")
-
-    @property
-    def spec(self) -> StftSpec:
-        """Frame and hop."""
-        return StftSpec(self.window_ms, self.hop_ms)
 
     def kernel(self, sample_rate: int, channels: int) -> Kernel:
         """The running part."""

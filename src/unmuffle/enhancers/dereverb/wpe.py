@@ -47,8 +47,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...errors import ParameterError
-from ...signal.stft import Frames, Spectrum, StftSpec
-from ..base import Enhancer, Kernel, SpectralKernel
+from ...signal.stft import Frames, Spectrum
+from ..base import Framed, Kernel, SpectralKernel
 from ..params import param
 from .high_band import HighBand
 from .prediction import Complex, Float, solve
@@ -64,7 +64,7 @@ TRUST_S = 0.5
 
 
 @dataclass(frozen=True)
-class Wpe(Enhancer):
+class Wpe(Framed):
     """Recursive weighted prediction error: takes late reverberation off while it comes in.
 
     All microphones come out, each dereverberated with the help of all others, with their delays and
@@ -82,15 +82,6 @@ class Wpe(Enhancer):
     high_hz: float = param(8000.0, "upper edge of the band with filters", low=1000.0, high=96_000.0)
     window_ms: float = param(40.0, "length of the analysis window", low=4.0, high=128.0)
     hop_ms: float = param(10.0, "step from frame to frame; divides window_ms", low=1.0, high=64.0)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.spec  # noqa: B018 - raises now when the frames make no sense
-
-    @property
-    def spec(self) -> StftSpec:
-        """Frame and hop."""
-        return StftSpec(self.window_ms, self.hop_ms)
 
     def kernel(self, sample_rate: int, channels: int) -> Kernel:
         """The running part.

@@ -37,8 +37,8 @@ import numpy as np
 
 from ...errors import ParameterError
 from ...signal.blocks import Samples
-from ...signal.stft import Frames, StftSpec
-from ..base import Enhancer, Kernel, WholeKernel
+from ...signal.stft import Frames
+from ..base import Framed, Kernel, WholeKernel
 from ..params import param
 from .high_band import HighBand
 from .prediction import wpe
@@ -50,7 +50,7 @@ FLOOR = 1e-4
 
 
 @dataclass(frozen=True)
-class WpeBatch(Enhancer):
+class WpeBatch(Framed):
     """Iterative weighted prediction error: takes late reverberation off a whole recording."""
 
     name: ClassVar[str] = "wpe-batch"
@@ -63,15 +63,6 @@ class WpeBatch(Enhancer):
     high_hz: float = param(8000.0, "upper edge of the band with filters", low=1000.0, high=96_000.0)
     window_ms: float = param(40.0, "length of the analysis window", low=4.0, high=128.0)
     hop_ms: float = param(10.0, "step from frame to frame; divides window_ms", low=1.0, high=64.0)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.spec  # noqa: B018 - raises now when the frames make no sense
-
-    @property
-    def spec(self) -> StftSpec:
-        """Frame and hop."""
-        return StftSpec(self.window_ms, self.hop_ms)
 
     def kernel(self, sample_rate: int, channels: int) -> Kernel:
         """The running part.

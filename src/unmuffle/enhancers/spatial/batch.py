@@ -23,8 +23,8 @@ import numpy as np
 from ...errors import ParameterError
 from ...signal.blocks import Samples
 from ...signal.covariance import spatial_covariance
-from ...signal.stft import Frames, StftSpec
-from ..base import Enhancer, Kernel, WholeKernel
+from ...signal.stft import Frames
+from ..base import Framed, Kernel, WholeKernel
 from ..params import param
 from .algebra import Complex, apply
 from .cgmm import cgmm
@@ -38,7 +38,7 @@ FORMS = ("souden", "rank-one", "gev", "mwf")
 
 
 @dataclass(frozen=True)
-class BatchBeamformer(Enhancer):
+class BatchBeamformer(Framed):
     """Mask-based beamformer for whole recordings: CGMM masks, MVDR, reference microphone by SNR; no geometry."""
 
     name: ClassVar[str] = "mask-mvdr"
@@ -51,15 +51,6 @@ class BatchBeamformer(Enhancer):
     loading: float = param(1e-3, "of the noise covariance, relative to its mean power", low=1e-8, high=10.0)
     window_ms: float = param(128.0, "length of the analysis window", low=4.0, high=512.0)
     hop_ms: float = param(32.0, "step from frame to frame; divides window_ms", low=1.0, high=256.0)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.spec  # noqa: B018 - raises now when the frames make no sense
-
-    @property
-    def spec(self) -> StftSpec:
-        """Frame and hop."""
-        return StftSpec(self.window_ms, self.hop_ms)
 
     def kernel(self, sample_rate: int, channels: int) -> Kernel:
         """The running part.

@@ -27,8 +27,8 @@ import numpy as np
 from ...errors import ParameterError
 from ...signal.arrays import ArrayGeometry, line, parse_array
 from ...signal.steering import check_direction, diffuse_coherence, far_field
-from ...signal.stft import Frames, Spectrum, StftSpec
-from ..base import Enhancer, Kernel, SpectralKernel
+from ...signal.stft import Frames, Spectrum
+from ..base import Framed, Kernel, SpectralKernel
 from ..params import param
 from . import postfilter
 from .algebra import Complex, Real
@@ -45,7 +45,7 @@ WINDOW_S = 4.0
 
 
 @dataclass(frozen=True)
-class Beamformer(Enhancer):
+class Beamformer(Framed):
     """Base of the beamformers that stream: frames, array, direction, post-filter."""
 
     array: str = param("", "preset, positions or TOML file; empty: a line, 5 cm apart")
@@ -59,15 +59,9 @@ class Beamformer(Enhancer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.spec  # noqa: B018 - raises now when the frames make no sense
         check_direction(self.azimuth_deg, self.elevation_deg)
         if self.array:
             parse_array(self.array)
-
-    @property
-    def spec(self) -> StftSpec:
-        """Frame and hop."""
-        return StftSpec(self.window_ms, self.hop_ms)
 
     def geometry(self, channels: int) -> ArrayGeometry:
         """The array; :class:`~unmuffle.errors.ShapeError` if it has another number of microphones."""
