@@ -108,50 +108,6 @@ def typing(recordings: Recordings, seconds: float, rng: np.random.Generator) -> 
     return out
 
 
-def envelopes(x: Signal, hop: int, order: int = 18) -> tuple[Any, Any]:
-    """Predictors of 32 ms frames every ``hop`` samples and the RMS of what they leave."""
-    from unmuffle.signal.lpc import lpc_autocorrelation
-
-    size = 512
-    padded = np.pad(x.astype(np.float64), (size // 2, size))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop][: len(x) // hop] * np.hanning(size)
-    model = lpc_autocorrelation(frames, order, sample_rate=RATE)
-    return model.coefficients, np.sqrt(model.error / 0.375)
-
-
-def excited(x: Signal, source: Any, hop: int, stretch: int = 1) -> Signal:
-    """``source`` (unit variance) through the envelopes of ``x``, each held for ``stretch`` hops."""
-    from scipy.signal import lfilter
-
-    predictors, residual = envelopes(x, hop)
-    out, step = np.zeros(len(predictors) * hop * stretch), hop * stretch
-    state = np.zeros(predictors.shape[1] - 1)
-    for i, (a, g) in enumerate(zip(predictors, residual, strict=True)):
-        ramp = np.linspace(residual[max(i - 1, 0)], g, step)
-        part = slice(i * step, (i + 1) * step)
-        out[part], state = lfilter([1.0], a, ramp * source[part], zi=state)
-    return out.astype(np.float32)
-
-
-def whisper(x: Signal, rng: np.random.Generator) -> Signal:
-    """The envelope without a glottis; below 500 Hz whispers have little (6 dB per octave)."""
-    from scipy.signal import butter, sosfilt
-
-    made = excited(x, rng.standard_normal(len(x)), 80)
-    return sosfilt(butter(1, 500, "highpass", fs=RATE, output="sos"), made).astype(np.float32)
-
-
-def singing(x: Signal, rng: np.random.Generator) -> Signal:
-    """Vowels three times as long, on a scale between 220 and 440 Hz, vibrato of 5.5 Hz and half a semitone."""
-    n = len(x) * 3
-    notes = 220.0 * 2 ** (rng.choice((0, 2, 4, 5, 7, 9, 12), n // 8000 + 1) / 12)
-    time = np.arange(n) / RATE
-    pitch = np.repeat(notes, 8000)[:n] * 2 ** (0.5 / 12 * np.sin(2 * np.pi * 5.5 * time))
-    phase = np.cumsum(pitch) / RATE
-    source = sum(np.cos(2 * np.pi * k * phase) * (k * pitch < 7600) for k in range(1, 35))
-    return excited(x, source / np.std(source), 80, 3)[: len(x)]
-
-
 def at_level(x: Signal, dbfs: float) -> Signal:
     """Scaled to this level over the active part."""
     from unmuffle.data.mix import active_rms
@@ -253,6 +209,7 @@ def noises(recordings: Recordings, voices: list[Signal], methods: list[str]) -> 
 
 def speech(voices: list[Signal], methods: list[str]) -> dict[str, Any]:
     """Kind of speech -> method -> [lost dB, SI-SDR dB]."""
+    from unmuffle.data.voices import sung, whispered
     from unmuffle.evaluate.si_sdr import si_sdr
     from unmuffle.evaluate.speech_loss import speech_loss
 
@@ -261,7 +218,8 @@ def speech(voices: list[Signal], methods: list[str]) -> dict[str, Any]:
         rows: dict[str, list[list[float]]] = {}
         for number, voice in enumerate(voices):
             rng = np.random.default_rng((8, number))
-            made = {"whispered": whisper, "sung": singing}[kind](voice, rng) if kind in ("whispered", "sung") else voice
+            make = {"whispered": whispered, "sung": sung}.get(kind)
+            made = voice if make is None else make(voice, RATE, rng)
             x = at_level(made, -45.0 if kind == "quiet" else -26.0)
             if kind == "fricatives" and hissing(x).sum() < 10:
                 continue

@@ -183,6 +183,7 @@ def test_active_level() -> None:
         ({"seconds": 0.0}, "seconds"),
         ({"music_share": 0.6, "babble_share": 0.6}, "music_share"),
         ({"clean_share": 0.6, "noise_share": 0.6}, "clean_share"),
+        ({"whisper_share": 0.6, "song_share": 0.6}, "whisper_share"),
     ],
 )
 def test_bad_recipes(values: dict[str, float], word: str) -> None:

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from ..errors import ParameterError
-from . import rooms
+from . import rooms, voices
 from .pool import Entry
 
 Signal = NDArray[np.float32]
@@ -57,6 +57,7 @@ class MixConfig:
         room_share: voices in a room; ``measured_share`` of those in a measured one.
         eq_share, eq_db: signals with an equaliser, and its standard deviation.
         speed_share: voices with a changed speed.
+        whisper_share, song_share: voices made into whispers and singing, see :mod:`.voices`.
         music_share, babble_share, synthetic_share: of the noises; the rest are recordings.
         band_share: mixtures cut off at 3.4 to 7.5 kHz.
         clip_share, codec_share, loss_share: inputs clipped, companded, with lost packets.
@@ -75,6 +76,8 @@ class MixConfig:
     eq_share: float = 0.5
     eq_db: float = 4.0
     speed_share: float = 0.5
+    whisper_share: float = 0.0
+    song_share: float = 0.0
     music_share: float = 0.1
     babble_share: float = 0.1
     synthetic_share: float = 0.08
@@ -96,6 +99,8 @@ class MixConfig:
             raise ParameterError(f"seconds = {self.seconds!r}; give 0.2 to 60")
         if self.music_share + self.babble_share + self.synthetic_share > 1:
             raise ParameterError("music_share + babble_share + synthetic_share is above 1")
+        if self.whisper_share + self.song_share > 1:
+            raise ParameterError("whisper_share + song_share is above 1")
         if self.clean_share + self.noise_share > 1:
             raise ParameterError("clean_share + noise_share is above 1")
 
@@ -244,6 +249,12 @@ class Mixer:
         """Target, input part and band of a voice in its room, through its equaliser."""
         c = self.config
         voice, band = self._voice(rng, self._voices.group(rng), self.length, c.speed_share)
+        if c.whisper_share or c.song_share:
+            draw = rng.random()
+            if draw < c.whisper_share:
+                voice = voices.whispered(voice, self.sample_rate, rng)
+            elif draw < c.whisper_share + c.song_share:
+                voice = voices.sung(voice, self.sample_rate, rng)
         in_room = rng.random() < c.room_share
         shape = self._curve(rng, cut)
         if not in_room and shape is None:
