@@ -40,7 +40,7 @@ def _children(environment, log):
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
                 try:
-                    process.wait(5)
+                    process.wait(30)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
@@ -58,7 +58,7 @@ def _private(folder: Path):
 
 
 def _appears(path: Path, process, log: Path) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while not path.exists():
         if process.poll() is not None or time.monotonic() > until:
             raise RuntimeError(log.read_text())
@@ -109,7 +109,7 @@ def pipewire_server(folder: Path):
         _appears(run / "pulse" / "native", pulse, log_file)
 
         def asked(*words):
-            until = time.monotonic() + 30
+            until = time.monotonic() + 120
             while subprocess.run(["pactl", *words], env=environment, capture_output=True, check=False).returncode:
                 if time.monotonic() > until:
                     raise RuntimeError(f"pactl {words}: {log_file.read_text()}")
