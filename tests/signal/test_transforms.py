@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import fft
 
-from unmuffle.signal import transforms
-from unmuffle.signal.transforms import DOCUMENTED, dct1, direct, irfft, rfft
+from unmuffle.signal import compiled
+from unmuffle.signal.transforms import dct1, direct, documented, fast_length, irfft, rfft
 
 
 @pytest.mark.parametrize("shape", [(2,), (289,), (1, 1, 576), (2, 7, 882), (3, 0, 64)])
@@ -38,8 +38,25 @@ def test_strided_and_read_only_input(rng):
     np.testing.assert_array_equal(irfft(rfft(x), 20), fft.irfft(fft.rfft(x), 20))
 
 
+@pytest.mark.parametrize("size", [20, 29, 30, 31, 48])
+def test_double_precision_and_other_lengths(rng, size):
+    x = rng.standard_normal((2, 30))
+    np.testing.assert_array_equal(rfft(x, size), fft.rfft(x, size))
+    np.testing.assert_array_equal(irfft(rfft(x, size), size), fft.irfft(fft.rfft(x, size), size))
+    assert rfft(x, size).dtype == np.complex128
+
+
+def test_lengths_that_are_quick():
+    assert [fast_length(n) for n in range(1, 2000)] == [fft.next_fast_len(n, real=True) for n in range(1, 2000)]
+
+
 def test_the_quick_way_is_taken_with_this_scipy():
-    assert direct(transforms._compiled()) is not None
+    assert direct(compiled.module("scipy.fft._pocketfft.pypocketfft")) is not None
+
+
+def broken(**changed):
+    kernel = compiled.module("scipy.fft._pocketfft.pypocketfft")
+    return SimpleNamespace(**{n: getattr(kernel, n) for n in ("r2c", "c2r", "dct", "good_size")} | changed)
 
 
 @pytest.mark.parametrize(
@@ -47,8 +64,10 @@ def test_the_quick_way_is_taken_with_this_scipy():
     [
         None,
         SimpleNamespace(),
-        SimpleNamespace(r2c=lambda *a: a[0], c2r=lambda *a: a[0], dct=lambda *a: a[0]),  # another result
-        SimpleNamespace(r2c=lambda x: x, c2r=lambda x: x, dct=lambda x: x),  # another signature
+        broken(r2c=lambda *a: a[0]),  # another result
+        broken(dct=lambda x: x),  # another signature
+        broken(c2r=lambda x, *a: 2 * broken().c2r(x, *a)),
+        broken(good_size=lambda n, real: n),
     ],
 )
 def test_an_inside_that_has_changed_is_left_alone(kernel):
@@ -57,6 +76,8 @@ def test_an_inside_that_has_changed_is_left_alone(kernel):
 
 def test_the_documented_way_does_the_same(rng):
     x = rng.standard_normal((1, 3, 64)).astype(np.float32)
-    for ours, theirs, argument in zip((rfft, dct1), (DOCUMENTED[0], DOCUMENTED[2]), (x, x), strict=True):
-        np.testing.assert_array_equal(ours(argument), theirs(argument))
-    np.testing.assert_array_equal(irfft(rfft(x), 64), DOCUMENTED[1](rfft(x), 64))
+    way = documented()
+    np.testing.assert_array_equal(rfft(x), way.rfft(x))
+    np.testing.assert_array_equal(dct1(x), way.dct1(x))
+    np.testing.assert_array_equal(irfft(rfft(x), 64), way.irfft(rfft(x), 64))
+    assert way.fast_length(241) == fast_length(241)

@@ -50,7 +50,9 @@ def sung(x: Signal, sample_rate: int, rng: np.random.Generator, slower: int = 3)
     pitch = np.repeat(notes, note)[:n] * 2.0 ** (0.5 / 12.0 * np.sin(2.0 * np.pi * 5.5 * time))
     phase = 2.0 * np.pi * np.cumsum(pitch) / sample_rate
     top = 0.475 * sample_rate
-    source = sum(np.cos(k * phase) * (k * pitch < top) for k in range(1, int(top / 220.0) + 1))
+    source = np.zeros(n)
+    for k in range(1, int(top / 220.0) + 1):
+        source += np.cos(k * phase) * (k * pitch < top)
     return _excited(x, source / max(float(np.std(source)), 1e-9), sample_rate, slower)[: x.size]
 
 

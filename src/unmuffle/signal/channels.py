@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from .arrays import ArrayGeometry
 from .blocks import Samples, as_block, check_rate
 from .steering import speed_of_sound
+from .transforms import fast_length, irfft, rfft
 
 DEAD_DB = -60.0
 _LONGEST_S = 20.0
@@ -73,8 +73,8 @@ def channel_faults(x: Any, sample_rate: int, array: ArrayGeometry | None = None)
     crossing = 0.01 if array is None else float(array.distances.max()) / speed_of_sound()
     near = int(np.ceil(crossing * rate)) + 2
     far = min(round(_LATEST_S * rate), signal.shape[1] - 1)
-    size = fft.next_fast_len(signal.shape[1] + far + 1, real=True)
-    base = fft.rfft(signal[reference].astype(np.float64), size)
+    size = fast_length(signal.shape[1] + far + 1)
+    base = rfft(signal[reference].astype(np.float64), size)
     for i in others:
         if i != reference:
             faults += _relation(i, reference, signal[i], base, size, near, far, rate)
@@ -91,10 +91,10 @@ def _relation(
     far: int,
     rate: int,
 ) -> list[str]:
-    cross = fft.rfft(x.astype(np.float64), size) * base.conj()
+    cross = rfft(x.astype(np.float64), size) * base.conj()
     magnitude = np.abs(cross)
     cross[0] = 0.0
-    whole = fft.irfft(cross / np.maximum(magnitude, magnitude.max() * 1e-6), size)
+    whole = irfft(cross / np.maximum(magnitude, magnitude.max() * 1e-6), size)
     spread = float(np.sqrt(np.mean(whole * whole)))
     lags = np.arange(-far, far + 1)
     found = whole[lags] / spread

@@ -38,9 +38,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import firwin, sosfilt
 
 from .blocks import Samples, as_block, check_channels, check_rate
+from .sections import filtered
 
 _Array = NDArray[np.float64]
 
@@ -133,7 +133,7 @@ class LoudnessMeter:
         if not x.shape[1]:
             return
         self._highest = max(self._highest, float(np.max(self._peak.push(x))))
-        weighted, self._filter = sosfilt(self._sections, x.astype(np.float64), axis=-1, zi=self._filter)
+        weighted, self._filter = filtered(self._sections, x, self._filter)
         energy = self._weights @ np.square(weighted)
         self._energy += float(np.sum(energy))
         start = 0
@@ -223,7 +223,9 @@ class TruePeak:
 def _phases(factor: int) -> tuple[NDArray[np.float32], ...]:
     """Taps of the points between two samples, in order of time."""
     length = 2 * _HALF_TAPS * factor + 1
-    taps = factor * np.asarray(firwin(length, 1.0 / factor, window=("kaiser", 6.0)))
+    # A windowed sinc, cut at the old Nyquist frequency and with a gain of exactly ``factor`` at 0 Hz.
+    taps = np.sinc((np.arange(length) - _HALF_TAPS * factor) / factor) * np.kaiser(length, 6.0)
+    taps *= factor / np.sum(taps)
     # Point p/factor after the middle sample m weighs sample m + i by taps[centre + p - i * factor].
     out = []
     for p in range(1, factor):

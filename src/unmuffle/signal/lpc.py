@@ -32,10 +32,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from ..errors import ParameterError, ShapeError
+from .transforms import fast_length, irfft, rfft
 
 _Array = NDArray[np.float64]
 _AnyFloat = NDArray[np.floating[Any]]
@@ -56,10 +56,10 @@ def autocorrelation(frames: _AnyFloat, order: int) -> _Array:
     """Biased autocorrelation ``r_k = (1/N) sum_n x[n] x[n+k]`` for k = 0..order: ``(..., order + 1)``."""
     x = _frames(frames, order)
     n = x.shape[-1]
-    size = scipy.fft.next_fast_len(n + order, real=True)
-    spectrum = scipy.fft.rfft(x, size, axis=-1)
+    size = fast_length(n + order)
+    spectrum = rfft(x, size)
     power = np.square(spectrum.real) + np.square(spectrum.imag)
-    r: _Array = scipy.fft.irfft(power, size, axis=-1)[..., : order + 1] / n
+    r: _Array = irfft(power.astype(np.complex128), size)[..., : order + 1] / n
     return r
 
 
@@ -196,7 +196,7 @@ def lpc_envelope(coefficients: _AnyFloat, error: _AnyFloat | float, n_fft: int) 
     a = _predictor(coefficients)
     if n_fft < a.shape[-1]:
         raise ParameterError(f"n_fft = {n_fft} is shorter than the {a.shape[-1]} coefficients")
-    response = scipy.fft.rfft(a, n_fft, axis=-1)
+    response = rfft(a, n_fft)
     power = np.square(response.real) + np.square(response.imag)
     envelope: _Array = np.asarray(error, dtype=np.float64)[..., np.newaxis] / power
     return envelope

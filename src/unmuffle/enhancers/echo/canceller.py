@@ -39,10 +39,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from ...errors import ShapeError
 from ...signal.blocks import Samples
+from ...signal.transforms import irfft, rfft
 from ..base import Enhancer, Kernel, StepKernel
 from ..params import param
 
@@ -111,25 +111,25 @@ class _CancellerKernel(StepKernel):
     def _one(self, x: NDArray[np.float64], state: dict[str, Any]) -> NDArray[np.float64]:
         size = self._block
         held = np.concatenate((state["held"], x[-1]))
-        newest = fft.rfft(held[: 2 * size])
+        newest = rfft(held[: 2 * size])
         state["held"] = held[size:]
         spectra = np.concatenate((newest[None], state["spectra"][:-1]))
         path, doubt = state["path"], state["doubt"]
         # The echo that the model expects, and what is left.
-        echo = fft.irfft(np.einsum("pk,mpk->mk", spectra, path), 2 * size, axis=-1)[:, size:]
+        echo = irfft(np.einsum("pk,mpk->mk", spectra, path), 2 * size)[:, size:]
         error = x[:-1] - echo
-        spectrum = fft.rfft(np.concatenate((np.zeros_like(error), error), axis=1), axis=-1)
+        spectrum = rfft(np.concatenate((np.zeros_like(error), error), axis=1))
         loud = np.abs(spectra) ** 2
         power = np.abs(spectrum) ** 2
         other = np.where(state["other"] > 0.0, _NOISE_MEMORY * state["other"] + (1 - _NOISE_MEMORY) * power, power)
         known = np.einsum("pk,mpk->mk", loud, doubt)
         gain = doubt * (spectra.conj() / (known + 2.0 * other + _SILENCE)[:, None, :])
         # Constraint: the second half of each partition's response is circular, not part of the path.
-        change = fft.irfft(gain * spectrum[:, None, :], 2 * size, axis=-1)
+        change = irfft(gain * spectrum[:, None, :], 2 * size)
         change[..., size:] = 0.0
         a = self._memory
         state["doubt"] = a * a * (1.0 - 0.5 * (gain * spectra).real) * doubt + (1.0 - a * a) * np.abs(path) ** 2
-        state["path"] = a * (path + fft.rfft(change, axis=-1))
+        state["path"] = a * (path + rfft(change))
         state["other"], state["spectra"] = other, spectra
         now = np.stack((np.mean(x[:-1] ** 2, axis=1), np.mean(error**2, axis=1)))
         state["levels"] = _CHANGED_MEMORY * state["levels"] + (1.0 - _CHANGED_MEMORY) * now

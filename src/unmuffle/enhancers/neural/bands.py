@@ -28,10 +28,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from ...signal.blocks import Samples
 from ...signal.stft import Frames, Spectrum, StftSpec
+from ...signal.transforms import rfft
 from . import pitch
 
 BINS, BANDS = 161, 32
@@ -170,7 +170,7 @@ class Analysis:
         turn = np.empty(angle.shape, np.complex64)
         np.cos(angle, out=turn.real)
         np.sin(angle, out=turn.imag)
-        out: Spectrum = fft.rfft(piece, axis=-1)[:, :, : self.known] * turn
+        out: Spectrum = rfft(piece)[:, :, : self.known] * turn
         return out
 
     def _features(

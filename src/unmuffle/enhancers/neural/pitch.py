@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from ...signal.stft import Spectrum, StftSpec
+from ...signal.transforms import irfft, rfft
 
 LOW, LONG = 16, 128
 """Shortest and longest lag in samples at 8 kHz."""
@@ -70,7 +70,7 @@ def track(spectrum: Spectrum, power: Floats, state: PitchState) -> tuple[Floats,
     # In parts: a product of complex numbers may round in another way at another place in memory.
     np.multiply(spectrum.real[:, :, 1:_HOP], shrink, out=white.real[:, :, 1:_HOP])
     np.multiply(spectrum.imag[:, :, 1:_HOP], shrink, out=white.imag[:, :, 1:_HOP])
-    frame = fft.irfft(white, _SIZE, axis=-1)
+    frame = irfft(white, _SIZE)
     frame *= _WINDOW
     done = frame[:, :, :_HOP].copy()
     done[:, 0] += half
@@ -84,11 +84,11 @@ def track(spectrum: Spectrum, power: Floats, state: PitchState) -> tuple[Floats,
         both[0, :, 0, :_KNOWN] = joined
     both[0, :, :, _KNOWN : _KNOWN + _HOP] = frame[:, :, _HOP:]
     both[1, :, :, :_SIZE] = frame
-    seen, own = fft.rfft(both, axis=-1)
+    seen, own = rfft(both)
     cross = np.empty((count, seen.shape[-1]), np.complex64)
     cross.real = _summed(seen.real * own.real + seen.imag * own.imag)
     cross.imag = _summed(seen.imag * own.real - seen.real * own.imag)
-    numerator = fft.irfft(cross, _POINTS, axis=-1)[:, LAGS - 1 :: -1]
+    numerator = irfft(cross, _POINTS)[:, LAGS - 1 :: -1]
     sums = np.zeros((count, _POINTS + 1))
     np.add.accumulate(_summed(both[0] * both[0]), axis=1, dtype=np.float64, out=sums[:, 1:])
     energy = sums[:, _SIZE + LAGS - 1 : _SIZE - 1 : -1] - sums[:, LAGS - 1 :: -1]

@@ -32,9 +32,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.signal import butter, sosfilt
 
 from ...signal.blocks import Samples
+from ...signal.sections import filtered, high_pass
 from .. import params
 from ..base import Enhancer, Kernel, StepKernel
 
@@ -75,7 +75,7 @@ class _Gain(StepKernel):
         hop = round(_STEP_S * rate)
         super().__init__(channels, hop, hop)
         self.settings = settings
-        self.sections = np.asarray(butter(2, 80.0, "highpass", fs=rate, output="sos"), np.float64)
+        self.sections = high_pass(2, 80.0, rate)
         self.seconds = hop / rate
         self.rise = settings.rate_db_per_s * self.seconds
         self.memory = math.exp(-self.seconds / settings.memory_s)
@@ -96,7 +96,7 @@ class _Gain(StepKernel):
     def step(self, x: Samples, state: Any) -> tuple[Samples, Any]:
         state = dict(state)
         hop, steps = self.granularity, x.shape[1] // self.granularity
-        weighted, state["filter"] = sosfilt(self.sections, x.astype(np.float64), axis=-1, zi=state["filter"])
+        weighted, state["filter"] = filtered(self.sections, x, state["filter"])
         line = np.concatenate((state["delayed"], x), axis=1)
         state["delayed"] = line[:, x.shape[1] :].copy()
         y = np.empty_like(x)

@@ -39,10 +39,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 from scipy.linalg import solve_toeplitz
 
 from ...signal.blocks import Samples
+from ...signal.transforms import fast_length, irfft, rfft
 from .. import params
 from ..base import Enhancer, Kernel, StepKernel
 
@@ -87,7 +87,7 @@ class _Mend(StepKernel):
         self.longest = max(1, round(settings.longest_ms * rate / 1000.0))
         self.near, self.far = round(_NEAR_S * rate), round(_FAR_S * rate)
         self.window = np.sin(np.pi * (np.arange(self.size) + 0.5) / self.size) ** 2
-        self.points = fft.next_fast_len(self.size + self.order, real=True)
+        self.points = fast_length(self.size + self.order)
 
     def init(self) -> Any:
         return np.zeros((self.channels, self.size - self.granularity))
@@ -111,8 +111,9 @@ class _Mend(StepKernel):
                 return
 
     def _model(self, frame: _Array) -> _Array | None:
-        spectrum = fft.rfft(frame * self.window, self.points)
-        r = fft.irfft(np.square(spectrum.real) + np.square(spectrum.imag), self.points)[: self.order + 1]
+        spectrum = rfft(frame * self.window, self.points)
+        power = np.square(spectrum.real) + np.square(spectrum.imag)
+        r = irfft(power.astype(np.complex128), self.points)[: self.order + 1]
         if not r[0] > 0.0:
             return None
         r = r / r[0]

@@ -47,9 +47,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from ...signal.blocks import Samples
+from ...signal.transforms import irfft, rfft
 from .. import params
 from ..base import Enhancer, Kernel, StepKernel
 
@@ -220,7 +220,7 @@ class _Restore(StepKernel):
         stop = self.settings.accuracy * np.sqrt(points * np.sum(np.square(x), axis=1))
         result = x.copy()
         active = np.arange(len(x))
-        spectrum = fft.rfft(x, points, axis=1)
+        spectrum = rfft(x, points)
         dual = np.zeros_like(spectrum)
         bins = points // 2 + 1
         kept = self.grow
@@ -229,9 +229,9 @@ class _Restore(StepKernel):
             power = np.square(sum_.real) + np.square(sum_.imag)
             least = np.partition(power, bins - kept, axis=1)[:, bins - kept]
             sparse = np.where(power >= least[:, np.newaxis], sum_, 0.0)
-            x = fft.irfft(sparse - dual, points, axis=1)[:, : self.size]
+            x = irfft(sparse - dual, points)[:, : self.size]
             x = np.clip(x, low[active], high[active])
-            spectrum = fft.rfft(x, points, axis=1)
+            spectrum = rfft(x, points)
             misfit = spectrum - sparse
             error = np.sqrt(2.0 * np.sum(np.square(misfit.real) + np.square(misfit.imag), axis=1))
             result[active] = x

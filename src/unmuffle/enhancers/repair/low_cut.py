@@ -23,9 +23,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, sosfilt
 
 from ...signal.blocks import Samples
+from ...signal.sections import filtered, high_pass
 from .. import params
 from ..base import Enhancer, Kernel, StepKernel
 
@@ -45,8 +45,7 @@ class LowCut(Enhancer):
 
     def kernel(self, sample_rate: int, channels: int) -> Kernel:
         """The filter at a sample rate."""
-        sections = butter(self.order, self.cutoff_hz, "highpass", fs=sample_rate, output="sos")
-        return _HighPass(channels, np.asarray(sections, np.float64))
+        return _HighPass(channels, high_pass(self.order, self.cutoff_hz, sample_rate))
 
 
 class _HighPass(StepKernel):
@@ -58,5 +57,5 @@ class _HighPass(StepKernel):
         return np.zeros((len(self.sections), self.channels, 2))
 
     def step(self, x: Samples, state: Any) -> tuple[Samples, Any]:
-        y, state = sosfilt(self.sections, x.astype(np.float64), axis=-1, zi=state)
+        y, state = filtered(self.sections, x, state)
         return y.astype(np.float32), state
