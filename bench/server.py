@@ -89,8 +89,11 @@ class Client:
                 size, at = struct.unpack(">H", self._held[2:4])[0], 4
             if len(self._held) < at + size:
                 break
-            if self._held[0] & 15 in (1, 2):
+            code = self._held[0] & 15
+            if code in (1, 2):
                 found.append(self._held[at : at + size])
+            elif code == 9:  # a server that gets no answer closes
+                self.sock.sendall(self._packed(self._held[at : at + size], 10))
             self._held = self._held[at + size :]
         return found
 

@@ -1,4 +1,9 @@
-"""A real server in a process of its own, and a plain client of its streams."""
+"""A real server in a process of its own, and a plain client of its streams.
+
+Other programs take the processor away for as long as they like. So what must come is waited for with patience
+(:data:`PATIENCE`), the server's own time-outs are long where they are not what is tested, and a client that is told
+to come again comes again.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 CODE = """
 import json, sys
+from unmuffle.server import linger
 from unmuffle.server.config import ServerConfig
 from unmuffle.server.keys import Keys
 from unmuffle.server.run import serve
@@ -25,11 +31,18 @@ values = json.loads(sys.argv[1])
 keys = Keys.parse(values.pop("keys", []), "test")
 values["origins"] = tuple(values.get("origins", ()))
 port = values.pop("port", 0)
+linger.LINGER_S = values.pop("linger_s")
 serve(ServerConfig(port=port, keys=keys, **values), told=lambda url: print(url, flush=True))
 """
 
-# Other programs on a test machine make frames late; that is tested where it is meant.
-DEFAULTS = {"workers": 1, "late_share": 1.0, "drain_s": 5.0}
+PATIENCE = 180.0
+"""Seconds that a test waits for what must come; a quiet machine needs a hundredth of it."""
+
+# Other programs on a test machine make frames late and clients slow; that is tested where it is meant.
+DEFAULTS = {
+    "workers": 1, "late_share": 1.0, "drain_s": 5.0, "behind_s": 0.0, "linger_s": 60.0,
+    **{f"{what}_timeout_s": PATIENCE for what in ("hello", "idle", "header", "body", "send")},
+}  # fmt: skip
 
 
 class Running:
@@ -52,7 +65,7 @@ class Running:
         self.port = int(line.rsplit(":", 1)[1])
         self.ws = f"ws://127.0.0.1:{self.port}/stream"
 
-    def stop(self, timeout=20):
+    def stop(self, timeout=PATIENCE):
         if self.process.poll() is None:
             self.process.terminate()
         try:
@@ -84,7 +97,7 @@ class Running:
         """Uploads and results on disk."""
         return [f for root in self.spool.iterdir() for f in root.iterdir() if f.name != "lock"]
 
-    def raw(self, timeout=10.0):
+    def raw(self, timeout=PATIENCE):
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
 
 
@@ -97,7 +110,7 @@ def running(folder, **settings):
         server.stop()
 
 
-def until(condition, timeout=10.0):
+def until(condition, timeout=PATIENCE):
     """Wait for something; false when it does not come."""
     end = time.monotonic() + timeout
     while time.monotonic() < end:
@@ -127,20 +140,50 @@ def unframe(data, channels, form="f32le"):
     return struct.unpack("<I", data[:4])[0], np.frombuffer(data[4:], kind).reshape(-1, channels).T
 
 
-@contextmanager
-def opened(server, hello=None, headers=None, **values):
-    """A stream after its hello; yields the connection and the answer."""
+def get(url, **more):
+    import httpx
+
+    return httpx.get(url, timeout=PATIENCE, **more)
+
+
+def post(url, **more):
+    import httpx
+
+    return httpx.post(url, timeout=PATIENCE, **more)
+
+
+def dial(url, headers=None, **more):
+    """A WebSocket."""
     from websockets.sync.client import connect
 
-    with connect(server.ws, max_size=None, additional_headers=headers, close_timeout=5) as ws:
-        ws.send(json.dumps({"type": "hello", "rate": 16000, **values}) if hello is None else hello)
-        yield ws, json.loads(ws.recv(timeout=20))
+    return connect(
+        url, max_size=None, additional_headers=headers, open_timeout=PATIENCE, close_timeout=PATIENCE, ping_interval=None, **more
+    )
+
+
+@contextmanager
+def opened(server, hello=None, headers=None, refusable=False, **values):
+    """A stream after its hello; yields the connection and the answer. Without room it comes again, unless ``refusable``."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        with dial(server.ws, headers) as ws:
+            ws.send(json.dumps({"type": "hello", "rate": 16000, **values}) if hello is None else hello)
+            answer = heard(ws)
+            if refusable or answer.get("kind") != "NoCapacity" or time.monotonic() > end:
+                yield ws, answer
+                return
+        time.sleep(0.3)
+
+
+def heard(ws):
+    """The next message of text."""
+    return json.loads(ws.recv(timeout=PATIENCE))
 
 
 def exchange(ws, number, block, form="f32le"):
     """One message there, one back; its samples, or the error."""
     ws.send(frame(number, block, form))
-    answer = ws.recv(timeout=20)
+    answer = ws.recv(timeout=PATIENCE)
     if isinstance(answer, str):
         return json.loads(answer)
     got, samples = unframe(answer, block.shape[0], form)
@@ -150,4 +193,4 @@ def exchange(ws, number, block, form="f32le"):
 
 def control(ws, **message):
     ws.send(json.dumps(message))
-    return json.loads(ws.recv(timeout=20))
+    return heard(ws)

@@ -12,13 +12,28 @@ import time
 
 import numpy as np
 import pytest
-from server_helpers import ROOT, Running, control, exchange, frame, opened, running, speech, until
+from server_helpers import (
+    PATIENCE,
+    ROOT,
+    Running,
+    control,
+    dial,
+    exchange,
+    frame,
+    get,
+    heard,
+    opened,
+    post,
+    running,
+    speech,
+    until,
+)  # fmt: skip
 
 from unmuffle.io import write
 
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
-httpx = pytest.importorskip("httpx")
+pytest.importorskip("httpx")
 pytest.importorskip("websockets")
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -26,15 +41,23 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory):
-    """A server with short time-outs."""
+    """A server with short time-outs: for clients that are slow on purpose. (Others are slow when the machine is busy.)"""
     times = {"hello_timeout_s": 1.0, "idle_timeout_s": 1.5, "header_timeout_s": 1.0, "body_timeout_s": 1.0, "send_timeout_s": 1.5}
     with running(tmp_path_factory.mktemp("impatient"), **times, max_message_bytes=100_000) as made:
         yield made
         assert "Traceback" not in made.log.read_text()
 
 
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory):
+    """A server that waits."""
+    with running(tmp_path_factory.mktemp("patient"), max_message_bytes=100_000) as made:
+        yield made
+        assert "Traceback" not in made.log.read_text()
+
+
 def answers(server):
-    return httpx.get(f"{server.url}/healthz", timeout=10).status_code == 200
+    return get(f"{server.url}/healthz").status_code == 200
 
 
 def handshake(server):
@@ -58,9 +81,9 @@ def masked(payload, opcode=2):
     return bytes([0x80 | opcode]) + size + b"\0\0\0\0" + payload
 
 
-def closes(sock, timeout=10.0):
+def closes(sock):
     """Does the server end this connection? (What it still says is read and dropped.)"""
-    sock.settimeout(timeout)
+    sock.settimeout(PATIENCE)
     try:
         while sock.recv(65536):
             pass
@@ -75,16 +98,19 @@ def test_a_header_that_never_ends(impatient):
     for begin in (b"", b"G", b"GET /healthz HTTP/1.1\r\nX: ", b"\r\n"):
         with impatient.raw() as sock:
             sock.sendall(begin)
-            start = time.monotonic()
             assert closes(sock)
-            assert time.monotonic() - start < 6
     with impatient.raw() as sock:  # a byte now and then does not help
-        start = time.monotonic()
-        with pytest.raises(OSError):
-            for byte in b"GET /healthz HTTP/1.1\r\n" + b"x" * 100:
-                sock.sendall(bytes([byte]))
-                time.sleep(0.1)
-        assert time.monotonic() - start < 8
+        sock.sendall(b"GET /healthz HTTP/1.1\r\n")
+        drip(sock)
+
+
+def drip(sock):
+    """Send a byte now and then, until the server has had enough."""
+    end = time.monotonic() + PATIENCE
+    with pytest.raises(OSError):
+        while time.monotonic() < end:
+            sock.sendall(b"x")
+            time.sleep(0.1)
 
 
 def test_a_header_without_measure(impatient):
@@ -109,16 +135,9 @@ def test_a_body_that_never_ends(impatient):
         assert closes(sock)
     with impatient.raw() as sock:  # fast enough for the time-out, but slower than the least rate
         sock.sendall(b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
-        start = time.monotonic()
-        try:
-            while time.monotonic() - start < 6:
-                sock.sendall(b"x")
-                time.sleep(0.2)
-        except OSError:
-            pass
-        assert time.monotonic() - start < 6
+        drip(sock)
     assert until(lambda: not impatient.folders())
-    assert httpx.get(f"{impatient.url}/readyz").json()["files"] == 0
+    assert until(lambda: get(f"{impatient.url}/readyz").json()["files"] == 0)
 
 
 def test_requests_that_are_none(impatient):
@@ -132,39 +151,42 @@ def test_requests_that_are_none(impatient):
     assert answers(impatient)
 
 
-def test_an_upload_whose_sender_goes_away(impatient):
-    with impatient.raw() as sock:
+def test_an_upload_whose_sender_goes_away(patient):
+    with patient.raw() as sock:
         sock.sendall(b"POST /enhance HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + b"x" * 5000)
-    with impatient.raw() as sock:  # half-closed: nothing more will come, but an answer could still be read
+    with patient.raw() as sock:  # half-closed: nothing more will come, but an answer could still be read
         sock.sendall(b"POST /enhance HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + b"x" * 5000)
         sock.shutdown(socket.SHUT_WR)
         assert closes(sock)
-    assert until(lambda: not impatient.folders())
-    assert until(lambda: httpx.get(f"{impatient.url}/readyz").json()["files"] == 0)
+    assert until(lambda: not patient.folders())
+    assert until(lambda: get(f"{patient.url}/readyz").json()["files"] == 0)
 
 
-def test_a_request_whose_sender_goes_away_frees_its_worker(impatient, tmp_path):
+def test_a_request_whose_sender_goes_away_frees_its_worker(patient, tmp_path):
     write(tmp_path / "long.flac", np.zeros((4, 100 * 48000), np.float32), 48000, "PCM_16")
     body = (tmp_path / "long.flac").read_bytes()
-    with impatient.raw() as sock:
+    with patient.raw() as sock:
         sock.sendall(b"POST /enhance?repair=declick HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        assert until(lambda: httpx.get(f"{impatient.url}/metrics").text.count("unmuffle_file_workers_busy 1.0") == 1)
-    assert until(lambda: httpx.get(f"{impatient.url}/readyz").json()["files"] == 0, 5)
-    assert until(lambda: not impatient.folders())
+        assert until(lambda: get(f"{patient.url}/metrics").text.count("unmuffle_file_workers_busy 1.0") == 1)
+        workers = patient.children()
+        assert len(workers) == 1
+    assert until(lambda: not _alive(workers[0]))  # it was ended in the middle: one that is done lives on
+    assert until(lambda: get(f"{patient.url}/readyz").json()["files"] == 0)
+    assert until(lambda: not patient.folders())
 
 
 def test_a_download_that_is_not_read(impatient, tmp_path):
     write(tmp_path / "big.wav", np.zeros((2, 30 * 96000), np.float32), 96000, "FLOAT")  # 23 MB, more than buffers hold
     body = (tmp_path / "big.wav").read_bytes()
-    httpx.post(f"{impatient.url}/enhance", content=b"x")  # there is a worker now, if there was none
+    post(f"{impatient.url}/enhance", content=b"x")  # there is a worker now, if there was none
     before = impatient.descriptors
-    with impatient.raw(30) as sock:
+    with impatient.raw() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         head = b"POST /enhance?method=identity HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
         sock.sendall(head % len(body) + body)
-        assert until(lambda: httpx.get(f"{impatient.url}/metrics").text.count("unmuffle_file_places 0.0") == 1, 30)
-        assert until(lambda: not impatient.folders(), 15)  # given up, and the result with it
-        assert until(lambda: impatient.descriptors <= before, 10)
+        assert until(lambda: get(f"{impatient.url}/metrics").text.count("unmuffle_file_places 0.0") == 1)
+        assert until(lambda: not impatient.folders())  # given up, and the result with it
+        assert until(lambda: impatient.descriptors <= before)
 
 
 # -- WebSocket -----------------------------------------------------------------------------------------
@@ -172,19 +194,20 @@ def test_a_download_that_is_not_read(impatient, tmp_path):
 
 def test_a_silent_stream_is_ended(impatient):
     from websockets.exceptions import ConnectionClosed
-    from websockets.sync.client import connect
 
-    with connect(impatient.ws) as ws:  # no hello at all
-        assert json.loads(ws.recv(timeout=10))["kind"] == "IdleTimeout"
+    with dial(impatient.ws) as ws:  # no hello at all
+        assert heard(ws)["kind"] == "IdleTimeout"
         with pytest.raises(ConnectionClosed):
-            ws.recv(timeout=10)
+            ws.recv(timeout=PATIENCE)
     with opened(impatient) as (ws, _):
-        exchange(ws, 0, speech(0.1))
-        assert json.loads(ws.recv(timeout=10))["kind"] == "IdleTimeout"
+        ws.send(frame(0, speech(0.1)))
+        while isinstance(said := ws.recv(timeout=PATIENCE), bytes):  # the answer, if the machine is not too busy for it
+            pass
+        assert json.loads(said)["kind"] == "IdleTimeout"
         with pytest.raises(ConnectionClosed) as caught:
-            ws.recv(timeout=10)
+            ws.recv(timeout=PATIENCE)
         assert caught.value.rcvd.code == 1008
-    assert until(lambda: httpx.get(f"{impatient.url}/readyz").json()["streams"] == 0)
+    assert until(lambda: get(f"{impatient.url}/readyz").json()["streams"] == 0)
 
 
 def test_a_stream_that_is_not_read(impatient):
@@ -194,7 +217,6 @@ def test_a_stream_that_is_not_read(impatient):
         sock.sendall(masked(json.dumps({"type": "hello", "rate": 192000, "method": "identity"}).encode(), 1))
         sock.settimeout(3.0)
         message = masked(frame(0, np.zeros((1, 20000), np.float32))[4:])
-        start = time.monotonic()
         try:
             for i in range(1, 2000):  # 160 MB; the server takes what its and the system's buffers hold, and no more
                 sock.sendall(masked(frame(i, np.zeros((1, 20000), np.float32))))
@@ -202,27 +224,26 @@ def test_a_stream_that_is_not_read(impatient):
             pass
         else:
             pytest.fail("the server took 160 MB from a client that reads nothing")
-        assert time.monotonic() - start < 20
         assert len(message) > 80_000
-        assert until(lambda: httpx.get(f"{impatient.url}/readyz").json()["streams"] == 0, 10)
-        assert until(lambda: impatient.descriptors <= before, 10)
+        assert until(lambda: get(f"{impatient.url}/readyz").json()["streams"] == 0)
+        assert until(lambda: impatient.descriptors <= before)
 
 
-def test_a_message_too_large_is_1009(impatient):
+def test_a_message_too_large_is_1009(patient):
     from websockets.exceptions import ConnectionClosed
 
-    with opened(impatient) as (ws, ready):
+    with opened(patient) as (ws, ready):
         assert ready["max_message_bytes"] == 100_000
         with pytest.raises(ConnectionClosed) as caught:
             ws.send(b"\0" * 100_001)
-            ws.recv(timeout=10)
+            ws.recv(timeout=PATIENCE)
         assert caught.value.rcvd.code == 1009
-    with handshake(impatient) as sock:  # it says 2^62 bytes
+    with handshake(patient) as sock:  # it says 2^62 bytes
         sock.sendall(b"\x82\xff" + struct.pack(">Q", 2**62) + b"\0\0\0\0" + b"x" * 1000)
         assert closes(sock)
 
 
-def test_frames_of_ill_will(impatient):
+def test_frames_of_ill_will(patient):
     draw = random.Random(11)
     hello = masked(b'{"type": "hello", "rate": 16000}', 1)
     hostile = [
@@ -239,39 +260,38 @@ def test_frames_of_ill_will(impatient):
     ]
     for data in hostile:
         for first in (b"", hello):
-            with handshake(impatient) as sock:
+            with handshake(patient) as sock:
                 sock.sendall(first + data)
                 sock.shutdown(socket.SHUT_WR)  # half-closed on top
                 assert closes(sock)
-    assert answers(impatient)
-    assert until(lambda: httpx.get(f"{impatient.url}/readyz").json()["streams"] == 0)
-    with opened(impatient) as (ws, ready):
+    assert answers(patient)
+    assert until(lambda: get(f"{patient.url}/readyz").json()["streams"] == 0)
+    with opened(patient) as (ws, ready):
         assert ready["type"] == "ready"
         assert exchange(ws, 0, speech(0.1)).shape[0] == 1
 
 
-def test_mistakes_without_end_are_ended(impatient):
+def test_mistakes_without_end_are_ended(patient):
     from websockets.exceptions import ConnectionClosed
 
-    with opened(impatient) as (ws, _):
+    with opened(patient) as (ws, _):
         kinds = []
         with pytest.raises(ConnectionClosed) as caught:
             for _ in range(200):
                 ws.send(b"x")
-                kinds.append(json.loads(ws.recv(timeout=10))["kind"])
+                kinds.append(heard(ws)["kind"])
         assert caught.value.rcvd.code == 1008
         assert len(kinds) <= 101
 
 
-def test_upgrades_elsewhere_and_without_sense(impatient):
+def test_upgrades_elsewhere_and_without_sense(patient):
     from websockets.exceptions import InvalidStatus
-    from websockets.sync.client import connect
 
     with pytest.raises(InvalidStatus) as caught:
-        connect(impatient.ws.replace("/stream", "/elsewhere"))
+        dial(patient.ws.replace("/stream", "/elsewhere"))
     assert caught.value.response.status_code == 404
-    assert httpx.get(impatient.url + "/stream").status_code == 404
-    with impatient.raw() as sock:
+    assert get(patient.url + "/stream").status_code == 404
+    with patient.raw() as sock:
         sock.sendall(b"GET /stream HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
         assert closes(sock)
 
@@ -293,14 +313,13 @@ def open_and_close(server, count):
 
 
 @pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.slow)])
-def test_opens_and_closes_leave_nothing(impatient, count):
-    open_and_close(impatient, 20)
-    assert until(lambda: httpx.get(f"{impatient.url}/readyz").json()["streams"] == 0)
-    time.sleep(0.3)
-    before = impatient.descriptors
-    open_and_close(impatient, count)
-    assert until(lambda: httpx.get(f"{impatient.url}/readyz").json()["streams"] == 0)
-    assert until(lambda: impatient.descriptors <= before + 1, 10), (before, impatient.descriptors)
+def test_opens_and_closes_leave_nothing(patient, count):
+    open_and_close(patient, 20)
+    assert until(lambda: get(f"{patient.url}/readyz").json()["streams"] == 0)
+    before = patient.descriptors  # what is just being closed is in it, and allows the later count as many more
+    open_and_close(patient, count)
+    assert until(lambda: get(f"{patient.url}/readyz").json()["streams"] == 0)
+    assert until(lambda: patient.descriptors <= before + 1), (before, patient.descriptors)
 
 
 # -- the end -------------------------------------------------------------------------------------------
@@ -308,37 +327,36 @@ def test_opens_and_closes_leave_nothing(impatient, count):
 
 def test_a_stopping_server_lets_streams_and_jobs_finish(tmp_path):
     from websockets.exceptions import ConnectionClosed, InvalidStatus
-    from websockets.sync.client import connect
 
-    server = Running(tmp_path, drain_s=20.0)
+    server = Running(tmp_path, drain_s=10 * PATIENCE)
     try:
         with opened(server, method="wiener") as (ws, _):
             first = exchange(ws, 0, speech(0.1))
             write(tmp_path / "talk.flac", speech(20.0), 16000, "PCM_16")
-            job = httpx.post(server.url + "/jobs", content=(tmp_path / "talk.flac").read_bytes()).json()
+            job = post(server.url + "/jobs", content=(tmp_path / "talk.flac").read_bytes()).json()
             server.process.send_signal(signal.SIGTERM)
-            said = json.loads(ws.recv(timeout=10))
-            assert said == {"type": "draining", "seconds": 20.0}
+            said = heard(ws)
+            assert said == {"type": "draining", "seconds": 10 * PATIENCE}
             second = exchange(ws, 1, speech(0.1))  # the stream goes on
             assert first.shape == second.shape
             assert control(ws, type="stats")["frames"] == 2
-            assert httpx.get(server.url + "/healthz").status_code == 200
-            assert httpx.get(server.url + "/readyz").status_code == 503
-            reply = httpx.post(server.url + "/enhance", content=b"x")
+            assert get(server.url + "/healthz").status_code == 200
+            assert get(server.url + "/readyz").status_code == 503
+            reply = post(server.url + "/enhance", content=b"x")
             assert (reply.status_code, reply.json()["kind"]) == (503, "ShuttingDown")
             with pytest.raises(InvalidStatus) as caught:
-                connect(server.ws)
+                dial(server.ws)
             assert caught.value.response.status_code == 503
             assert "retry-after" in caught.value.response.headers
             url = f"{server.url}/jobs/{job['id']}"
-            assert until(lambda: httpx.get(url).json()["status"] == "done")  # and so does the job
-            assert httpx.get(f"{url}/result").content[:4] == b"fLaC"
+            assert until(lambda: get(url).json()["status"] == "done")  # and so does the job
+            assert get(f"{url}/result").content[:4] == b"fLaC"
             assert server.process.poll() is None
             ws.send('{"type": "bye"}')
             with pytest.raises(ConnectionClosed) as closed:
-                ws.recv(timeout=10)
+                ws.recv(timeout=PATIENCE)
             assert closed.value.rcvd.code == 1000
-        assert server.process.wait(10) == 0
+        assert server.process.wait(PATIENCE) == 0
         assert not list(server.spool.iterdir())
     finally:
         server.stop()
@@ -354,10 +372,10 @@ def test_a_stream_beyond_the_drain_time_is_told_and_cut(tmp_path):
             kinds = []
             with pytest.raises(ConnectionClosed) as closed:
                 while True:
-                    kinds.append(json.loads(ws.recv(timeout=10)).get("kind"))
+                    kinds.append(heard(ws).get("kind"))
             assert kinds[-1] == "ShuttingDown"
             assert closed.value.rcvd.code == 1012
-        assert server.process.wait(10) == 0
+        assert server.process.wait(PATIENCE) == 0
     finally:
         server.stop()
 
@@ -366,10 +384,10 @@ def test_a_killed_server_takes_its_workers_along_and_the_next_one_tidies_up(tmp_
     write(tmp_path / "long.flac", np.zeros((4, 100 * 48000), np.float32), 48000, "PCM_16")
     server = Running(tmp_path, drain_s=0.5)
     try:
-        httpx.post(server.url + "/jobs?repair=declick", content=(tmp_path / "long.flac").read_bytes())
+        post(server.url + "/jobs?repair=declick", content=(tmp_path / "long.flac").read_bytes())
         assert until(lambda: len(server.folders()) == 1)
+        assert until(server.children)
         workers = server.children()
-        assert workers
         server.process.kill()
         server.process.wait()
         assert until(lambda: not any(os.path.exists(f"/proc/{pid}") and _alive(pid) for pid in workers))
@@ -398,13 +416,13 @@ def test_the_command_serves_and_says_where(tmp_path):
         line = process.stderr.readline().decode()
         assert line.startswith("unmuffle serve: http://127.0.0.1:")
         url = line.split()[2]
-        assert httpx.get(url + "/healthz").status_code == 200
+        assert get(url + "/healthz").status_code == 200
         port = url.rsplit(":", 1)[1]
         second = subprocess.run([*command[:5], port, *command[6:]], capture_output=True, env=environment, text=True, check=False)
         assert second.returncode == 2
         assert "choose another --port" in second.stderr
         process.send_signal(signal.SIGINT)
-        assert process.wait(15) == 0
+        assert process.wait(PATIENCE) == 0
         assert process.stderr.read() == b""
     finally:
         if process.poll() is None:

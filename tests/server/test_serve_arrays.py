@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from server_helpers import control, frame, opened, speech, unframe
+from server_helpers import PATIENCE, control, frame, opened, speech, unframe
 
 from unmuffle.engine.options import Options
 from unmuffle.enhancers.registry import load
@@ -36,9 +36,9 @@ def test_a_stream_of_several_channels(server, method, channels, params, form):
         for number, at in enumerate(range(0, x.shape[1], 777)):
             block = x[:, at : at + 777]
             ws.send(frame(number, block if form == "f32le" else block * 32768, form))
-            parts.append(unframe(ws.recv(timeout=20), made, form)[1])
+            parts.append(unframe(ws.recv(timeout=PATIENCE), made, form)[1])
         said = control(ws, type="flush")
-        parts.append(unframe(ws.recv(timeout=20), made, form)[1])
+        parts.append(unframe(ws.recv(timeout=PATIENCE), made, form)[1])
         assert parts[-1].shape[1] == said["samples"]
         stats = control(ws, type="stats")
     x = x.astype(np.float32)
@@ -68,7 +68,7 @@ def test_a_file_of_two_channels_comes_back_with_one(server):
     data = io.BytesIO()
     soundfile.write(data, x.T, 16000, "FLOAT", format="WAV")
     answer = httpx.post(
-        f"{server.url}/enhance", params={"method": "phone"}, files={"file": ("x.wav", data.getvalue())}, timeout=60
+        f"{server.url}/enhance", params={"method": "phone"}, files={"file": ("x.wav", data.getvalue())}, timeout=PATIENCE
     )
     assert answer.status_code == 200, answer.text
     got, _ = soundfile.read(io.BytesIO(answer.content), dtype="float32")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from server_helpers import running, speech, until
+from server_helpers import PATIENCE, running, speech, until
 
 from unmuffle.engine.files import enhance_file
 from unmuffle.io import read, write
@@ -22,7 +22,7 @@ httpx = pytest.importorskip("httpx")
 
 @pytest.fixture(scope="module")
 def client(server):
-    with httpx.Client(base_url=server.url, timeout=60) as made:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE) as made:
         yield made
 
 
@@ -247,14 +247,14 @@ def test_metrics_count(client, files):
 # -- jobs ------------------------------------------------------------------------------------------
 
 
-def wait(client, job, timeout=60):
+def wait(client, job):
     found = {}
 
     def over():
         found.update(client.get(f"/jobs/{job['id']}").json())
         return found["status"] in ("done", "failed", "cancelled")
 
-    assert until(over, timeout)
+    assert until(over)
     return found
 
 
@@ -295,7 +295,7 @@ def long_file(tmp_path_factory):
 def test_a_job_shows_progress_and_is_cancelled(client, server, long_file):
     job = client.post("/jobs", params={"method": "omlsa", "repair": "declick"}, content=long_file).json()
     url = f"/jobs/{job['id']}"
-    assert until(lambda: 0 < client.get(url).json()["progress"] < 1, 30)
+    assert until(lambda: 0 < client.get(url).json()["progress"] < 1)
     reply = client.get(f"{url}/result")
     assert (reply.status_code, reply.json()["kind"]) == (409, "NotReady")
     assert client.delete(url).json()["status"] == "cancelled"
@@ -307,7 +307,7 @@ def test_a_job_shows_progress_and_is_cancelled(client, server, long_file):
 def test_a_worker_that_is_killed_fails_its_job_and_nothing_else(client, server, long_file, files):
     slow = {"method": "omlsa", "repair": "declick"}
     job = client.post("/jobs", params=slow, content=long_file).json()
-    assert until(lambda: 0 < client.get(f"/jobs/{job['id']}").json()["progress"] < 1, 30)
+    assert until(lambda: 0 < client.get(f"/jobs/{job['id']}").json()["progress"] < 1)
     workers = server.children()
     assert len(workers) == 1
     os.kill(workers[0], signal.SIGKILL)
@@ -320,25 +320,23 @@ def test_a_worker_that_is_killed_fails_its_job_and_nothing_else(client, server, 
     answers = []
     thread = threading.Thread(target=lambda: answers.append(client.post("/enhance", params=slow, content=long_file)))
     thread.start()
-    assert until(lambda: client.get("/readyz").json()["files"] == 1)
+    assert until(lambda: "unmuffle_file_workers_busy 1.0" in client.get("/metrics").text)
     assert until(lambda: len(server.children()) == 1)
-    time.sleep(0.3)
     os.kill(server.children()[0], signal.SIGKILL)
-    thread.join(30)
+    thread.join(PATIENCE)
     assert (answers[0].status_code, answers[0].json()["kind"]) == (500, "WorkerDied")
     assert client.post("/enhance", content=(files / "talk.flac").read_bytes()).status_code == 200
 
 
 def test_results_are_forgotten_after_their_time(tmp_path, files):
-    with running(tmp_path, job_ttl_s=1.0, queue=1, max_jobs=2) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+    with running(tmp_path, job_ttl_s=1.0, queue=1, max_jobs=2) as server, httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
         job = client.post("/jobs", content=(files / "talk.flac").read_bytes()).json()
-        wait(client, job)
         assert until(lambda: client.get(f"/jobs/{job['id']}").status_code == 404)
         assert until(lambda: not server.folders())
 
 
 def test_a_full_queue_says_when_to_come_again(tmp_path, long_file, files):
-    with running(tmp_path, queue=1) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+    with running(tmp_path, queue=1) as server, httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
         jobs = [client.post("/jobs", params={"repair": "declick"}, content=long_file).json() for _ in range(2)]
         reply = client.post("/enhance", content=(files / "talk.flac").read_bytes())
         assert (reply.status_code, reply.json()["kind"]) == (503, "Busy")
@@ -360,7 +358,7 @@ def test_two_keys_do_not_see_each_other(tmp_path, files):
     body = (files / "talk.flac").read_bytes()
     keys = [f"alice:{ALICE}", f"bob:{BOB}"]
     with running(tmp_path, keys=keys, key_requests_per_min=60) as server:  # noqa: SIM117
-        with httpx.Client(base_url=server.url, timeout=30) as client:
+        with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
             alice, bob = {"Authorization": f"Bearer {ALICE}"}, {"X-API-Key": BOB}
             for headers in ({}, {"X-API-Key": "x" * 20}, {"Authorization": f"Basic {ALICE}"}):
                 for path in ("/enhance", "/jobs"):
@@ -369,16 +367,22 @@ def test_two_keys_do_not_see_each_other(tmp_path, files):
                 assert client.get("/metrics", headers=headers).status_code == 401
                 assert client.get("/methods", headers=headers).status_code == 401
             assert client.get("/healthz").status_code == 200
+
+            def asked(verb, path, headers):
+                """The answer, within the limit that this server has."""
+                while (reply := client.request(verb, path, headers=headers)).status_code == 429:
+                    time.sleep(0.5)
+                return reply
+
             job = client.post("/jobs", content=body, headers=alice).json()
             url = f"/jobs/{job['id']}"
-            assert until(lambda: client.get(url, headers=alice).json()["status"] == "done")
+            assert until(lambda: asked("GET", url, alice).json()["status"] == "done")
             for verb, path in (("GET", url), ("GET", f"{url}/result"), ("DELETE", url)):
-                reply = client.request(verb, path, headers=bob)
+                reply = asked(verb, path, bob)
                 assert (reply.status_code, reply.json()["kind"]) == (404, "NoSuchJob")
-            assert client.get(f"{url}/result", headers=alice).status_code == 200
-            # Alice's limit does not touch Bob.
-            codes = [client.get("/methods", headers=alice).status_code for _ in range(70)]
-            assert 429 in codes
+            assert asked("GET", f"{url}/result", alice).status_code == 200
+            # Alice's limit does not touch Bob. (One a second comes back: she needs to be quicker than that.)
+            assert any(client.get("/methods", headers=alice).status_code == 429 for _ in range(1000))
             assert client.get("/methods", headers=bob).status_code == 200
 
 
@@ -387,7 +391,7 @@ def test_pages_of_foreign_origins(tmp_path, server, client):
     reply = client.get("/methods", headers=foreign)  # loopback: off by default, but nothing says it may be read
     assert reply.status_code == 200
     assert "access-control-allow-origin" not in reply.headers
-    with running(tmp_path, origins=["https://ours.example"]) as strict, httpx.Client(base_url=strict.url, timeout=30) as other:
+    with running(tmp_path, origins=["https://ours.example"]) as strict, httpx.Client(base_url=strict.url, timeout=PATIENCE) as other:
         assert other.get("/methods", headers=foreign).json()["kind"] == "ForeignOrigin"
         assert other.get("/methods").status_code == 200
         assert other.get("/methods", headers={"Origin": strict.url}).status_code == 200  # its own page
@@ -463,7 +467,7 @@ def test_a_long_upload_takes_constant_memory(tmp_path):
 
     soundfile.write(sound, np.tile(speech(60.0, rate)[0], 60), rate, format="WAV", subtype="PCM_16")
     body = sound.getvalue()  # an hour, 115 MB
-    with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=600) as client:
+    with running(tmp_path) as server, httpx.Client(base_url=server.url, timeout=10 * PATIENCE) as client:
         pids = [server.process.pid, *server.children()]
         client.post("/enhance", content=body[: 44 + 2 * rate * 60], params={"allow_truncated": "true"})
         before = [resident(pid) for pid in pids]

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
-from server_helpers import running
+from server_helpers import PATIENCE, running
 
 import unmuffle
 from unmuffle.errors import ModelError, ParameterError
@@ -47,7 +47,7 @@ def test_files_go_through_it(tmp_path):
     sound = io.BytesIO()
     soundfile.write(sound, x, 16000, format="WAV", subtype="FLOAT")
     with running(tmp_path, model=FILE) as server:
-        answer = httpx.post(f"{server.url}/enhance", content=sound.getvalue(), timeout=60)
+        answer = httpx.post(f"{server.url}/enhance", content=sound.getvalue(), timeout=PATIENCE)
         assert answer.status_code == 200, json.dumps(answer.text)
     y, rate = soundfile.read(io.BytesIO(answer.content), dtype="float32")
     assert rate == 16000

@@ -6,7 +6,7 @@ import time
 import httpx
 import numpy as np
 import pytest
-from server_helpers import running, speech
+from server_helpers import PATIENCE, running, speech
 
 from unmuffle import enhance
 from unmuffle.io import read, write
@@ -17,7 +17,7 @@ pytest.importorskip("uvicorn")
 
 @pytest.fixture
 def client(server):
-    with httpx.Client(base_url=server.url, timeout=60) as made:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE) as made:
         yield made
 
 
@@ -26,7 +26,8 @@ def finished(client, path, data):
     job = client.post(path, content=data)
     assert job.status_code == 202, job.text
     number = job.json()["id"]
-    for _ in range(1000):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
         view = client.get(f"/jobs/{number}").json()
         if view["status"] not in ("queued", "running"):
             break
@@ -89,7 +90,7 @@ def test_scripts_name_each_other_and_nothing_else():
 
 
 def test_the_page_needs_no_key_but_what_it_asks_for_does(tmp_path):
-    with running(tmp_path, keys=["alice:correct-horse-battery"]) as server, httpx.Client(base_url=server.url) as client:
+    with running(tmp_path, keys=["alice:correct-horse-battery"]) as server, httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
         assert client.get("/").status_code == 200
         assert client.get("/page/app.js").status_code == 200
         for path in ("/about", "/methods"):

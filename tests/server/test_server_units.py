@@ -195,14 +195,10 @@ def test_streams_are_limited_for_each_owner():
     limits.open_stream("a")
 
 
-class FakeLanes:
-    busy_s = 0.0
-
-
 def make_capacity(**values):
     from unmuffle.server.capacity import Capacity
 
-    return Capacity(ServerConfig(**values), FakeLanes())
+    return Capacity(ServerConfig(**values), lambda: 0.0)
 
 
 def test_streams_are_admitted_until_the_sum_is_full():

@@ -43,7 +43,7 @@ from scipy.signal import lfilter, lfiltic
 from ..enhancers.base import RAMP_MS, UNBOUNDED, Enhancer, Kernel
 from ..enhancers.registry import load
 from ..errors import NonFiniteError, ParameterError, ShapeError, UnboundedLatencyError
-from ..signal.blocks import Fifo, Samples
+from ..signal.blocks import Fifo, Samples, finite
 from ..signal.lpc import lpc_autocorrelation
 
 _log = logging.getLogger("unmuffle.quality")
@@ -195,7 +195,7 @@ class _Branch:
         count = self.kernel.channels_out
         if not isinstance(y, np.ndarray) or y.ndim != 2 or y.shape[0] != count or y.shape[1] > self._owed:
             raise ShapeError(f"the method gave samples of shape {np.shape(y)}")
-        if y.size and not np.isfinite(np.add.reduce(y, axis=None, dtype=np.float64)):
+        if not finite(y):
             raise NonFiniteError("the method gave NaN or infinity")
         self._owed -= y.shape[1]
         self.held.push(y)
@@ -231,14 +231,19 @@ class _Past:
         self.end = 0
 
     def push(self, x: Samples) -> None:
-        size = self._ring.shape[1]
-        skipped = max(0, x.shape[1] - size)
-        kept = x.shape[1] - skipped
+        size, count = self._ring.shape[1], x.shape[1]
+        at = self.end % size
+        if at + count <= size:
+            self._ring[:, at : at + count] = x
+            self.end += count
+            return
+        skipped = max(0, count - size)
+        kept = count - skipped
         at = (self.end + skipped) % size
         first = min(kept, size - at)
         self._ring[:, at : at + first] = x[:, skipped : skipped + first]
         self._ring[:, : kept - first] = x[:, skipped + first :]
-        self.end += x.shape[1]
+        self.end += count
 
     def get(self, start: int, stop: int) -> Samples:
         index = np.arange(start, stop)
@@ -367,7 +372,7 @@ class GuardedKernel(Kernel):
         else:
             y = branch.take(start, stop)
         n = min(self._old.shape[1], y.shape[1])
-        if n:
+        if n:  # after a switch
             at = np.arange(self._ramp - self._old.shape[1] + 1, self._ramp - self._old.shape[1] + 1 + n)
             weight = (0.5 + 0.5 * np.cos(np.pi * at / (self._ramp + 1))).astype(np.float32)
             y = y.copy()

@@ -253,9 +253,11 @@ class StreamMonitor:
         """A block of ``(channels, n)`` input, and what came out for it, of any length."""
         for side, x in enumerate((before, after)):
             at = self._at[side]
-            first, last = max(0, at), min(self._size, at + x.shape[1])
-            if last > first:
-                self._sides[side][0, first:last] = x[:, first - at : last - at].mean(axis=0)
+            if at < self._size:  # else it only waits for the next window
+                first, last = max(0, at), min(self._size, at + x.shape[1])
+                if last > first:
+                    part = x[:, first - at : last - at]
+                    self._sides[side][0, first:last] = part[0] if len(part) == 1 else part.mean(axis=0)
             self._at[side] = at + x.shape[1]
         if self._at[1] >= self._size and self._at[0] >= self._size:
             if not self._wait:

@@ -3,7 +3,7 @@
 ::
 
     HTTP  -> guard (keys, limits, origin) -> uploads -> crew (worker processes) -> reply
-    WS    -> guard -> session -> capacity (may I?) -> lanes (threads) -> session
+    WS    -> guard -> session -> capacity (may I?) -> at once, or in a lane (threads) -> session
 
 =============  ==============================================================================
 config         every setting with its default, checked when it is made
@@ -18,6 +18,7 @@ listening      in a worker: before and after side by side, for a page to compare
 scores         in a worker: what can be said about a recording without a reference
 jobs           long files: submit, progress, result, cancel
 reply          a finished file on its way to the client
+frames         whole binary messages, told from all else in the bytes of a connection
 protocol       the wire format of ``/stream``
 lanes          threads in which streams run
 capacity       what a stream costs, and whether one more fits

@@ -48,6 +48,26 @@ _log = logging.getLogger("unmuffle.server")
 _SWEEP_S = 0.5
 
 
+class Turn:
+    """When the event loop last began to look at what has arrived.
+
+    A frame that is read late in a turn has waited since the turn began; that is part of its latency.
+    """
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+
+    def began(self) -> float:
+        """On the clock of :func:`time.perf_counter`."""
+        if self._began is None:
+            self._began = time.perf_counter()
+            asyncio.get_running_loop().call_soon(self._over)
+        return self._began
+
+    def _over(self) -> None:
+        self._began = None
+
+
 class State:
     """Everything that one running server knows."""
 
@@ -68,6 +88,8 @@ class State:
         self.ready = False
         self.draining = False
         self.methods: list[dict[str, Any]] | None = None
+        self.turn = Turn()
+        self.direct_s = 0.0  # what the methods of streams in the event loop took, by what was measured for each
         self._window = [0, 0]  # frames and late ones since the last look
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -76,7 +98,7 @@ class State:
         self.spool = Spool(self.config.spool_dir)
         self.jobs = Jobs(self.crew, self.spool, self.config.max_jobs, self.config.job_ttl_s)
         self.lanes = Lanes(self.config.thread_count)
-        self.capacity = Capacity(self.config, self.lanes)
+        self.capacity = Capacity(self.config, self.streams_busy_s)
         self.surveyor = await asyncio.to_thread(_surveyor, self.config)
         self.metrics.watch(self)
         await self.crew.start()
@@ -105,7 +127,7 @@ class State:
 
     def sweep(self) -> None:
         """What has to be looked at from time to time: silent clients, old jobs, the load."""
-        now = time.monotonic()
+        now = time.perf_counter()
         for session in list(self.sessions):
             why = session.overdue(now)
             if why is not None:
@@ -123,13 +145,18 @@ class State:
         self.metrics.frames.inc(session.frames - frames)
         self.metrics.overruns.inc(session.late - late)
         self.metrics.stream_audio.inc(session.seconds - seconds)
+        self.direct_s += session.direct_load * (session.seconds - seconds)
         self._window[0] += session.frames - frames
         self._window[1] += session.late - late
 
+    def streams_busy_s(self) -> float:
+        """Processor time that the methods of streams have taken so far."""
+        return self.lanes.busy_s + self.direct_s
+
     def real_time_factor(self) -> float:
-        """Processor time of the lanes per second of sound in streams, since the start."""
+        """Processor time of the methods per second of sound in streams, since the start."""
         seconds = self.metrics.stream_audio._value.get()
-        return self.lanes.busy_s / seconds if seconds else 0.0
+        return self.streams_busy_s() / seconds if seconds else 0.0
 
     def shutting_down(self) -> Fault:
         """The answer to whoever comes when the server is about to stop."""

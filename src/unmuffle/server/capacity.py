@@ -7,7 +7,7 @@ The load of a stream is the share of one core that it needs:
 with ``c`` the processor time in which the method works off a block, ``b`` the block's length in time, ``w`` what
 moving one message costs. ``c`` is measured once for each method, rate, channel count and block length, in processor
 time, so that a busy machine does not falsify it. ``w`` is followed while the server runs: the processor time of the
-whole process, minus that of the lanes, divided by the messages.
+whole process, minus what the methods took, divided by the messages.
 
 A stream is admitted while the sum of the admitted loads and its own stays below the configured share, while the
 measured processor time leaves as much room, and while frames are on time (when another program takes the processor
@@ -19,16 +19,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 
 import numpy as np
 
 from ..enhancers.base import Enhancer
 from .config import ServerConfig
 from .faults import Fault
-from .lanes import Lanes
 from .protocol import Hello
 
-MESSAGE_S = 150e-6
+MESSAGE_S = 50e-6
 """What moving a message costs until it has been measured."""
 
 _MEASURE_CPU_S = 0.06
@@ -60,6 +60,10 @@ def method_load(enhancer: Enhancer, rate: int, channels: int, block_s: float) ->
 class Capacity:
     """The admission of streams.
 
+    Args:
+        config: the limits.
+        busy_s: processor time that the methods of all streams have taken so far.
+
     Attributes:
         admitted: sum of the loads of the streams that run.
         observed: share of a core that this process has used of late.
@@ -67,9 +71,9 @@ class Capacity:
         late: share of late frames of late.
     """
 
-    def __init__(self, config: ServerConfig, lanes: Lanes) -> None:
+    def __init__(self, config: ServerConfig, busy_s: Callable[[], float]) -> None:
         self._config = config
-        self._lanes = lanes
+        self._busy_s = busy_s
         self._known: OrderedDict[tuple[str, int, int, int], float] = OrderedDict()
         self._measuring = asyncio.Lock()
         self.admitted = 0.0
@@ -77,7 +81,7 @@ class Capacity:
         self.observed = 0.0
         self.message_s = MESSAGE_S
         self.late = 0.0
-        self._last = (time.monotonic(), time.process_time(), lanes.busy_s)
+        self._last = (time.monotonic(), time.process_time(), busy_s())
 
     async def load(self, enhancer: Enhancer, hello: Hello) -> float:
         """The load of one such stream, method and messages."""
@@ -131,14 +135,14 @@ class Capacity:
             messages: binary messages since the last look.
             late: those of them that were late.
         """
-        now = (time.monotonic(), time.process_time(), self._lanes.busy_s)
-        wall, used, lanes = (b - a for a, b in zip(self._last, now, strict=True))
+        now = (time.monotonic(), time.process_time(), self._busy_s())
+        wall, used, methods = (b - a for a, b in zip(self._last, now, strict=True))
         if wall < 0.2:
             return
         self._last = now
         self.observed += 0.5 * (used / wall - self.observed)
         if messages >= 200:
-            cost = min(1e-3, max(2e-5, (used - lanes) / messages))
+            cost = min(1e-3, max(1e-5, (used - methods) / messages))
             self.message_s += 0.3 * (cost - self.message_s)
         share = late / messages if messages >= 50 else 0.0
         self.late += 0.3 * (share - self.late)

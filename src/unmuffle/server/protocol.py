@@ -26,6 +26,7 @@ from .asked import method_of
 
 HEADER: Final = struct.Struct("<I")
 MODULUS: Final = 1 << 32
+_FLOAT: Final = np.dtype("<f4")
 MAX_TEXT: Final = 64 << 10
 FORMATS: Final = {"f32le": ("FLOAT", 4), "s16le": ("PCM_16", 2)}
 
@@ -221,15 +222,18 @@ def samples_of(data: bytes, hello: Hello) -> Samples:
     Raises:
         WireError: bytes are left over.
     """
-    payload = len(data) - HEADER.size
-    if payload % hello.frame_bytes:
+    payload, wide = len(data) - HEADER.size, hello.frame_bytes
+    if payload % wide:
         raise WireError(
-            f"{payload} bytes of samples; one sample of {hello.channels} channel(s) in {hello.format} takes "
-            f"{hello.frame_bytes}"
+            f"{payload} bytes of samples; one sample of {hello.channels} channel(s) in {hello.format} takes {wide}"
         )
+    if wide == 4 and hello.format == "f32le":  # one channel of floats: as they lie there
+        return np.frombuffer(data, _FLOAT, offset=HEADER.size).reshape(1, -1)
     return decode(data[HEADER.size :], FORMATS[hello.format][0], hello.channels)
 
 
 def packed(number: int, samples: Samples, form: str) -> bytes:
     """A binary message."""
+    if form == "f32le" and len(samples) == 1:
+        return HEADER.pack(number % MODULUS) + samples.astype(_FLOAT, copy=False).tobytes()
     return HEADER.pack(number % MODULUS) + encode(samples, FORMATS[form][0])

@@ -24,15 +24,20 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.protocol import OPEN
 
 from ..errors import ParameterError
 from .app import State, create_app
 from .config import ServerConfig
+from .frames import Cutter, binary
 from .linger import Lingering
 
 _log = logging.getLogger("unmuffle.server")
 
 MAX_HEADER = 64 << 10
+
+AT_ONCE = 8
+"""Messages of one connection that are answered in one go when they arrive together; then others get their turn."""
 
 SWITCH_S = 0.001
 """Longest that a thread keeps the interpreter when another waits (Python's default, 5 ms, is half a frame)."""
@@ -136,12 +141,58 @@ def protocols(config: ServerConfig) -> tuple[type[HttpToolsProtocol], type[WebSo
             super().connection_lost(exc)
 
     class WebSocket(WebSocketsSansIOProtocol):
-        """WebSocket, with a way to cut a client off that does not read."""
+        """WebSocket, with a short way for the frames of streams, and one to cut a client off that does not read."""
+
+        _handshake = True
+        _take: Callable[[bytes], bytes | None] | None = None
+        _room = 0
+        _out: list[bytes]
+        _cutter: Cutter
 
         def handle_connect(self, event: Any) -> None:
             super().handle_connect(event)
             if hasattr(self, "scope"):
                 _with_abort(self.scope, self.transport)
+                self.scope["extensions"]["unmuffle.direct"] = {"call": self._direct}
+
+        def _direct(self, take: Callable[[bytes], bytes | None]) -> None:
+            """From now on ``take`` is asked first for the answer to a binary message."""
+            self._take = take
+            self._cutter.taking = True
+
+        def data_received(self, data: bytes) -> None:
+            if self._handshake:  # given by the HTTP protocol, whole
+                self._handshake = False
+                self._cutter, self._out = Cutter(self._plain, self._library), []
+                super().data_received(data)
+                return
+            self._room = AT_ONCE
+            self._cutter.feed(data)
+            self._write_out()
+
+        def _library(self, data: bytes) -> None:
+            self._write_out()
+            super().data_received(data)
+
+        def _plain(self, payload: bytes) -> None:
+            if self.conn.state is not OPEN:
+                return  # what comes after a close counts for nothing
+            if self._room and self.queue.empty() and self.writable.is_set() and not self.transport.is_closing():
+                assert self._take is not None
+                self._room -= 1
+                answer = self._take(payload)
+                if answer is not None:
+                    self._out.append(binary(answer))
+                    return
+            self._write_out()
+            self.frames, self.curr_msg_data_type = [payload], "bytes"
+            super().send_receive_event_to_app()
+
+        def _write_out(self) -> None:
+            """Answers of one turn, with one call of the system."""
+            if self._out:
+                self.transport.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
+                self._out = []
 
         def send_receive_event_to_app(self) -> None:
             if self.curr_msg_data_type == "text":

@@ -3,6 +3,11 @@
 One frame of a stream is under way at a time; the next is read when its answer has been handed to the socket. A client
 that sends faster than real time, or reads slower, is therefore held back by the network's own flow control, and the
 server's memory does not grow with its impatience.
+
+There are two ways for a frame. **At once**: a method that works off a frame within a millisecond does it where the
+bytes arrive, in the event loop, and the answer is written before the next connection is looked at; no thread, no
+queue, no turn of a task (:meth:`Session.at_once`). **In turn**: everything else, and each message about which there
+is something to say or to wait for, goes through the task of the connection, and heavy methods from there to a lane.
 """
 
 from __future__ import annotations
@@ -11,8 +16,9 @@ import asyncio
 import json
 import logging
 import time
+from array import array
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -30,6 +36,8 @@ from .protocol import Hello, WireError
 if TYPE_CHECKING:
     from .app import State
 
+T = TypeVar("T")
+
 _log = logging.getLogger("unmuffle.server")
 
 PIECE_S = 0.25
@@ -40,6 +48,9 @@ LATE_S = 0.01
 
 MISTAKES = 100
 """Messages that may be wrong before the connection is closed."""
+
+AT_ONCE_S = 0.001
+"""Longest time that a method may take for a frame in the event loop, where all other connections wait for it."""
 
 _SPEED = 1.05  # real time, with room for clocks that run fast
 _KEPT = 1024
@@ -52,6 +63,8 @@ class Session:
 
     Attributes:
         expired: why it was ended from outside (by :meth:`end`), or ``None``.
+        load: share of a core that it was admitted with.
+        direct_load: the method's part of it, if that runs in the event loop, else 0.
     """
 
     def __init__(self, state: State, scope: Any, receive: Any, send: Any) -> None:
@@ -62,24 +75,26 @@ class Session:
         self._task = asyncio.current_task()
         self._hello: Hello | None = None
         self._stream: Stream | None = None
-        self._lane: Lane | None = None
+        self._lane: Lane | None = None  # none: the event loop
+        self._occupied = True  # the task has a message in hand
+        self._piece = 0  # samples of the longest message that is worked off in one go
         self._expected: int | None = None
-        self._began = self._heard = time.monotonic()
+        self._began = self._heard = time.perf_counter()
         self._sending: float | None = None
         self._sent_s = 0.0  # seconds of sound that came
         self._credit_at = self._began
         self._credit = state.config.max_ahead_s
         self._mistakes = 0
         self._owner = ""
-        self._latencies = np.zeros(_KEPT, np.float64)
+        self._latencies = array("d", bytes(8 * _KEPT))
         self._loop = asyncio.get_running_loop()
         self._monitor: StreamMonitor | None = None
         self._figures: Figures | None = None
         self._active = MAIN
         self.switches = 0
         self.expired: Fault | None = None
-        self.load = 0.0
-        self._frame_bytes_out = 4
+        self.load = self.direct_load = 0.0
+        self._frame_bytes_in = self._frame_bytes_out = 4
         self.frames = self.late = self.lost = 0
         self.samples_in = self.samples_out = 0
         self.counted = (0, 0, 0.0)  # frames, late, seconds: what the metrics have seen already
@@ -168,6 +183,8 @@ class Session:
         enhancer = await asyncio.to_thread(self._guarded_enhancer, hello)
         stream = await asyncio.to_thread(hello.stream, enhancer)
         method = await self._state.capacity.load(enhancer, hello)
+        direct = self._scope.get("extensions", {}).get("unmuffle.direct")
+        light = config.stream_load <= 1.0 and method * hello.block_s <= AT_ONCE_S
         self._state.limits.open_stream(owner)
         self._owner = owner
         try:
@@ -175,14 +192,19 @@ class Session:
         except BaseException:
             self._state.limits.close_stream(owner)
             raise
-        self._lane = self._state.lanes.join()
+        if light:
+            self.direct_load = method
+        else:
+            self._lane = self._state.lanes.join()
         self._hello, self._stream = hello, stream
+        self._piece = round(PIECE_S * hello.rate)
         if config.quality_every_s:
             self._monitor = StreamMonitor(
                 self._state.surveyor, hello.rate,
                 stream.latency_samples if hello.block_size is None else stream.block_latency_samples,
                 every_s=config.quality_every_s, done=self._measured,
             )  # fmt: skip
+        self._frame_bytes_in = hello.frame_bytes
         self._frame_bytes_out = stream.channels_out * protocol.FORMATS[hello.format][1]
         latency = stream.latency_samples if hello.block_size is None else stream.block_latency_samples
         self._state.metrics.streams_total.inc()
@@ -194,6 +216,8 @@ class Session:
             "load": round(self.load, 5), "max_message_bytes": config.max_message_bytes,
             "idle_timeout_s": config.idle_timeout_s,
         })  # fmt: skip
+        if light and direct is not None:
+            direct["call"](self.at_once)
 
     def _guarded_enhancer(self, hello: Hello) -> Enhancer:
         """The enhancer, with another behind it for the case that it fails."""
@@ -207,7 +231,7 @@ class Session:
             return enhancer  # refused when its stream is made, in better words
 
     def _switched(self, switch: Switch) -> None:
-        """In the lane: the stream has changed its method."""
+        """Where the stream runs: it has changed its method."""
         hello, loop = self._hello, self._loop
         if hello is None:  # the trial run that measures the load
             return
@@ -223,14 +247,16 @@ class Session:
         self._figures = figures
 
     def _through(self, x: Samples, *, fixed: bool = False) -> Samples:
-        """In the lane: samples through the stream, under watch."""
+        """In the lane or the loop: samples through the stream, under watch."""
         stream, monitor = self._stream, self._monitor
         assert stream is not None
         if monitor is None:
             return stream.process_block(x) if fixed else stream.process(x)
-        begun = time.thread_time()
+        # A look at the clock of the thread is a call of the system, a microsecond of the few that a light frame takes.
+        clock = time.perf_counter if self._lane is None else time.thread_time
+        begun = clock()
         y = stream.process_block(x) if fixed else stream.process(x)
-        monitor.busy_s += time.thread_time() - begun
+        monitor.busy_s += clock() - begun
         if not stream.bypass:
             monitor.push(stream.dry(x), y)
         return y
@@ -238,11 +264,11 @@ class Session:
     def _close(self) -> None:
         if self._stream is None:
             return
-        assert self._lane is not None
         self._state.collect(self)
         self._state.capacity.release(self.load)
         self._state.limits.close_stream(self._owner)
-        self._state.lanes.part(self._lane)
+        if self._lane is not None:
+            self._state.lanes.part(self._lane)
         self._stream = None
 
     async def _serve(self) -> None:
@@ -250,9 +276,10 @@ class Session:
             return
         receive = self._receive
         while True:
+            self._occupied = False
             message = await receive()
-            now = time.perf_counter()
-            self._heard = time.monotonic()
+            self._occupied = True
+            now = self._heard = time.perf_counter()
             if message["type"] == "websocket.disconnect":
                 return
             data = message.get("bytes")
@@ -278,35 +305,74 @@ class Session:
 
     # -- frames ----------------------------------------------------------------------------------
 
+    def at_once(self, data: bytes) -> bytes | None:
+        """Where the bytes arrive: the answer to a frame, or ``None`` if the task has to see to it.
+
+        Nothing has changed when the answer is ``None``, so that the task finds everything as it was.
+        """
+        hello, stream, size = self._hello, self._stream, len(data)
+        if self._occupied or hello is None or stream is None or size < protocol.HEADER.size:
+            return None
+        number: int = protocol.HEADER.unpack_from(data)[0]
+        if number != self._expected and self._expected is not None:
+            return None
+        count, rest = divmod(size - protocol.HEADER.size, self._frame_bytes_in)
+        if rest or count > self._piece:
+            return None
+        came, now = self._state.turn.began(), time.perf_counter()
+        lasts = count / hello.rate
+        credit = self._credit_for(now) - lasts
+        if credit < 0.0:
+            return None
+        try:
+            out = self._short(data, number)
+        except Exception:  # the task will meet it again, and knows what to say
+            return None
+        self._heard = self._credit_at = now
+        self._credit = credit
+        self._expected = (number + 1) % protocol.MODULUS
+        self._count(count, lasts, out, time.perf_counter() - came)
+        return out
+
     async def _frame(self, data: bytes, came: float) -> None:
-        hello, lane = self._hello, self._lane
+        hello = self._hello
         assert hello is not None
-        assert lane is not None
         number = protocol.sequence_of(data)
         self._follow(number)
         count = (len(data) - protocol.HEADER.size) // hello.frame_bytes
         lasts = count / hello.rate
         if await self._pace(lasts):
             came = time.perf_counter()
-        if hello.block_size is None and lasts > PIECE_S:
-            out = await self._long(data, number, round(PIECE_S * hello.rate))
+        if hello.block_size is None and count > self._piece:
+            out = await self._long(data, number)
         else:
-            out = await lane.do(lambda: self._short(data, number))
-        self._sending = time.monotonic()
+            out = await self._work(lambda: self._short(data, number))
+        self._sending = time.perf_counter()
         await self._send({"type": "websocket.send", "bytes": out})
         self._sending = None
-        took = time.perf_counter() - came
+        self._count(count, lasts, out, time.perf_counter() - came)
+
+    def _count(self, count: int, lasts: float, out: bytes, took: float) -> None:
+        """A frame was answered."""
         self._latencies[self.frames % _KEPT] = took
         self.frames += 1
         self._sent_s += lasts
         self.samples_in += count
         self.samples_out += (len(out) - protocol.HEADER.size) // self._frame_bytes_out
-        if took > max(lasts, LATE_S):
+        if took > LATE_S and took > lasts:
             self.late += 1
         self._state.metrics.latency.observe(took)
 
+    async def _work(self, work: Callable[[], T]) -> T:
+        """A piece of work in the stream's lane; of a light stream, in the event loop, which then sees to others."""
+        if self._lane is not None:
+            return await self._lane.do(work)
+        done = work()
+        await asyncio.sleep(0)
+        return done
+
     def _short(self, data: bytes, number: int) -> bytes:
-        """In the lane: one message through the stream."""
+        """In the lane or the loop: one message through the stream."""
         hello, stream = self._hello, self._stream
         if hello is None or stream is None:  # closed meanwhile
             return b""
@@ -314,12 +380,10 @@ class Session:
         y = self._through(x, fixed=hello.block_size is not None)
         return protocol.packed(number, y, hello.format)
 
-    async def _long(self, data: bytes, number: int, piece: int) -> bytes:
+    async def _long(self, data: bytes, number: int) -> bytes:
         """A long message, in pieces: what comes out does not depend on how a signal is cut."""
-        hello, stream, lane = self._hello, self._stream, self._lane
+        hello, piece = self._hello, self._piece
         assert hello is not None
-        assert stream is not None
-        assert lane is not None
 
         def checked() -> Samples:
             x = protocol.samples_of(data, hello)
@@ -327,12 +391,12 @@ class Session:
                 raise NonFiniteError("the block holds NaN or infinity; replace them before sending")
             return x
 
-        x = await lane.do(checked)
+        x = await self._work(checked)
         parts = []
         for start in range(0, x.shape[1], piece):
-            parts.append(await lane.do(_later(self._through, x[:, start : start + piece])))
-            self._heard = time.monotonic()
-        return await lane.do(lambda: protocol.packed(number, np.concatenate(parts, axis=1), hello.format))
+            parts.append(await self._work(_later(self._through, x[:, start : start + piece])))
+            self._heard = time.perf_counter()
+        return await self._work(lambda: protocol.packed(number, np.concatenate(parts, axis=1), hello.format))
 
     def _follow(self, number: int) -> None:
         """Sequence numbers go up by one; those left out were lost by the client, and are counted."""
@@ -345,23 +409,26 @@ class Session:
 
     async def _pace(self, lasts: float) -> bool:
         """Hold back a stream that runs ahead of real time; was it necessary?"""
-        now = time.monotonic()
-        self._credit = min(self._state.config.max_ahead_s, self._credit + _SPEED * (now - self._credit_at)) - lasts
+        now = time.perf_counter()
+        self._credit = self._credit_for(now) - lasts
         self._credit_at = now
         if self._credit >= 0:
             return False
         await asyncio.sleep(-self._credit / _SPEED)
-        self._heard = time.monotonic()
+        self._heard = time.perf_counter()
         return True
+
+    def _credit_for(self, now: float) -> float:
+        """Seconds by which the stream may run ahead."""
+        return min(self._state.config.max_ahead_s, self._credit + _SPEED * (now - self._credit_at))
 
     # -- control ---------------------------------------------------------------------------------
 
     async def _control(self, text: str) -> bool:
         """Carry out a text message; true when the client says goodbye."""
-        stream, hello, lane = self._stream, self._hello, self._lane
+        stream, hello = self._stream, self._hello
         assert stream is not None
         assert hello is not None
-        assert lane is not None
         message = protocol.parse_text(text)
         kind = message["type"]
         allowed = {"strength": {"db"}, "bypass": {"on"}, "flush": set(), "reset": set(), "stats": set(), "bye": set()}
@@ -380,14 +447,14 @@ class Session:
             self._start_window()
             await self._text({"type": "bypass", "on": stream.bypass})
         elif kind == "flush":
-            tail = await lane.do(lambda: np.atleast_2d(stream.flush()))
+            tail = await self._work(lambda: np.atleast_2d(stream.flush()))
             self.samples_out += tail.shape[1]
             self._start_window()
             await self._text({"type": "flushed", "samples": tail.shape[1]})
             number = self._expected - 1 if self._expected is not None else 0
             await self._guarded({"type": "websocket.send", "bytes": protocol.packed(number, tail, hello.format)})
         elif kind == "reset":
-            await lane.do(stream.reset)
+            await self._work(stream.reset)
             self._start_window()
             await self._text({"type": "reset"})
         elif kind == "stats":
@@ -403,7 +470,7 @@ class Session:
 
     def stats(self) -> dict[str, Any]:
         """Counters, and the latency that the server added to the last frames."""
-        kept = 1e3 * self._latencies[: min(self.frames, _KEPT)]
+        kept = 1e3 * np.array(self._latencies[: min(self.frames, _KEPT)])
         p50, p99 = (float(v) for v in np.percentile(kept, (50, 99))) if len(kept) else (0.0, 0.0)
         return {
             "frames": self.frames,
@@ -417,7 +484,7 @@ class Session:
             "active": self._active,
             "switches": self.switches,
             "quality": None if self._figures is None else self._figures.to_dict(),
-            "uptime_s": time.monotonic() - self._began,
+            "uptime_s": time.perf_counter() - self._began,
         }
 
     # -- sending ---------------------------------------------------------------------------------
@@ -426,7 +493,7 @@ class Session:
         await self._guarded({"type": "websocket.send", "text": json.dumps(message)})
 
     async def _guarded(self, message: dict[str, Any]) -> None:
-        self._sending = time.monotonic()
+        self._sending = time.perf_counter()
         await self._send(message)
         self._sending = None
 

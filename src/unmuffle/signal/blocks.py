@@ -70,8 +70,7 @@ def as_block(x: Any, channels: int | None = None) -> Samples:
     elif found != channels:
         hint = "; this looks like (samples, channels): pass x.T" if array.shape[1] == channels else ""
         raise ShapeError(f"expected {channels} channel(s), got shape {array.shape}{hint}")
-    # A sum is finite exactly when every term is (float32 terms cannot overflow a float64 sum).
-    if array.size and not math.isfinite(np.add.reduce(array, axis=None, dtype=np.float64)):
+    if not finite(array):
         bad = int(np.flatnonzero(~np.isfinite(array).all(axis=0))[0])
         raise NonFiniteError(f"sample {bad} is {array[:, bad]!r}; replace NaN and infinity before enhancing")
     if array.dtype != np.float32:
@@ -81,6 +80,12 @@ def as_block(x: Any, channels: int | None = None) -> Samples:
         return array.astype(np.float32)
     block: Samples = array
     return block
+
+
+def finite(array: NDArray[Any]) -> bool:
+    """Is every sample of ``(channels, samples)`` a number?"""
+    # A sum is finite exactly when every term is (float32 terms cannot overflow a float64 sum).
+    return not array.size or math.isfinite(np.add.reduce(array, axis=None, dtype=np.float64))
 
 
 class Fifo:

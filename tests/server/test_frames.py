@@ -1,0 +1,147 @@
+"""The short way of whole binary messages must not be told from the long way by anything but its speed."""
+
+import random
+import struct
+
+import numpy as np
+import pytest
+
+pytest.importorskip("websockets")
+
+from websockets.frames import Frame, Opcode
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+
+from unmuffle.server.frames import LONGEST, Cutter, binary
+
+
+def packed(opcode, data, fin=True):
+    """A frame of a client, by the library."""
+    return Frame(opcode, data, fin).serialize(mask=True)
+
+
+def conversation(rng):
+    """Frames, and which of them are whole binary messages that fit."""
+    parts, wanted = [], []
+    for _ in range(40):
+        kind = rng.choice(["binary", "binary", "binary", "text", "ping", "fragments", "long"])
+        size = rng.choice([0, 1, 4, 125, 126, 127, 644, 65535])
+        data = rng.randbytes(size)
+        if kind == "binary":
+            parts.append(packed(Opcode.BINARY, data))
+            wanted.append(data)
+        elif kind == "text":
+            parts.append(packed(Opcode.TEXT, b"x" * size))
+        elif kind == "ping":
+            parts.append(packed(Opcode.PING, data[:100]))
+        elif kind == "long":
+            parts.append(packed(Opcode.BINARY, rng.randbytes(LONGEST + 1)))
+        else:
+            parts += [packed(Opcode.BINARY, data, False), packed(Opcode.PING, b"p"), packed(Opcode.CONT, data, True)]
+    return parts, wanted
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whole_binary_messages_are_told_from_all_else_however_the_bytes_are_cut(seed):
+    rng = random.Random(seed)
+    parts, wanted = conversation(rng)
+    sent = b"".join(parts)
+    log = []
+    cutter = Cutter(lambda m: log.append(("plain", m)), lambda d: log.append(("other", d)))
+    cutter.taking = True
+    at = 0
+    while at < len(sent):
+        step = rng.choice([1, 2, 3, 14, 700, 5000, 70000])
+        cutter.feed(sent[at : at + step])
+        at += step
+    assert [data for kind, data in log if kind == "plain"] == wanted
+    # The rest arrives whole and in order: put back together, it is the conversation.
+    library = b"".join(data for kind, data in log if kind == "other")
+    assert library == b"".join(p for p in parts if not is_plain(p))
+
+
+def is_plain(part):
+    size = part[1] & 127
+    size = size if size < 126 else int.from_bytes(part[2:4], "big") if size == 126 else int.from_bytes(part[2:10], "big")
+    return part[0] == 0x82 and size <= LONGEST
+
+
+def test_the_library_accepts_what_it_is_left_with():
+    parts, _ = conversation(random.Random(99))
+    server = ServerProtocol(state=OPEN, max_size=None)
+    cutter = Cutter(lambda m: None, server.receive_data)
+    cutter.taking = True
+    for part in parts:
+        cutter.feed(part)
+    assert server.parser_exc is None
+    assert server.state is OPEN
+
+
+def test_nothing_is_taken_before_it_is_asked_for_and_the_change_falls_between_frames():
+    taken, other = [], []
+    cutter = Cutter(taken.append, other.append)
+    one = packed(Opcode.BINARY, b"a" * 300)
+    cutter.feed(one + one[:100])
+    cutter.taking = True  # in the middle of the second
+    cutter.feed(one[100:] + one)
+    assert taken == [b"a" * 300]
+    assert b"".join(other) == one + one
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"\x82\x05hello",  # a client must mask
+        b"\xc2\x85\0\0\0\0hello",  # a bit that no extension has agreed on
+        packed(Opcode.BINARY, b"x", False) + packed(Opcode.BINARY, b"y"),  # a new message within another
+        b"\x83\x80\0\0\0\0",  # no such opcode
+        packed(Opcode.CONT, b"x"),
+    ],
+)  # fmt: skip
+def test_what_breaks_the_rules_is_left_to_the_library_which_says_so(bad):
+    server = ServerProtocol(state=OPEN, max_size=1000)
+    taken = []
+    cutter = Cutter(taken.append, server.receive_data)
+    cutter.taking = True
+    cutter.feed(bad)
+    assert not taken
+    assert server.parser_exc is not None
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])
+def test_answers_are_what_the_library_would_send(size):
+    data = np.random.default_rng(0).bytes(size)
+    assert binary(data) == Frame(Opcode.BINARY, data).serialize(mask=False)
+
+
+def test_a_client_that_sends_in_bursts_gets_every_answer_in_order(server):
+    """More frames at a time than are answered in one go, with texts between them: the order is that of the questions."""
+    from server_helpers import frame, opened, speech, unframe
+
+    import unmuffle
+
+    x = speech(2.0)
+    with opened(server, method="wiener") as (ws, ready):
+        assert ready["type"] == "ready"
+        sock = ws.socket
+        sent, expected = bytearray(), []
+        for i in range(200):
+            sent += packed(Opcode.BINARY, frame(i, x[:, 160 * i : 160 * i + 160]))
+            expected.append(i)
+            if i % 30 == 29:
+                sent += packed(Opcode.TEXT, b'{"type": "strength", "db": null}')
+                sent += packed(Opcode.PING, struct.pack("<I", i))
+                expected.append("strength")
+        sock.sendall(sent)
+        order, parts = [], []
+        while len(order) < len(expected):
+            message = ws.recv(timeout=20)
+            if isinstance(message, str):
+                order.append("strength")
+            else:
+                number, samples = unframe(message, 1)
+                order.append(number)
+                parts.append(samples)
+    assert order == expected
+    stream = unmuffle.load("wiener").stream(16000, 1)
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), stream.process(x))
