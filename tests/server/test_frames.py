@@ -97,6 +97,7 @@ def test_nothing_is_taken_before_it_is_asked_for_and_the_change_falls_between_fr
         b"\x83\x80\0\0\0\0",  # no such opcode
         packed(Opcode.CONT, b"x"),
     ],
+    ids=["unmasked", "reserved bit", "message in message", "no opcode", "continuation of nothing"],  # masks are random
 )  # fmt: skip
 def test_what_breaks_the_rules_is_left_to_the_library_which_says_so(bad):
     server = ServerProtocol(state=OPEN, max_size=1000)
@@ -116,7 +117,7 @@ def test_answers_are_what_the_library_would_send(size):
 
 def test_a_client_that_sends_in_bursts_gets_every_answer_in_order(server):
     """More frames at a time than are answered in one go, with texts between them: the order is that of the questions."""
-    from server_helpers import frame, opened, speech, unframe
+    from server_helpers import PATIENCE, frame, opened, speech, unframe
 
     import unmuffle
 
@@ -135,7 +136,7 @@ def test_a_client_that_sends_in_bursts_gets_every_answer_in_order(server):
         sock.sendall(sent)
         order, parts = [], []
         while len(order) < len(expected):
-            message = ws.recv(timeout=20)
+            message = ws.recv(timeout=PATIENCE)
             if isinstance(message, str):
                 order.append("strength")
             else:
