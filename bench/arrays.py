@@ -39,6 +39,7 @@ from unmuffle.enhancers.compose import Chain
 from unmuffle.enhancers.spatial import algebra, mvdr, mwf
 from unmuffle.evaluate.si_sdr import si_sdr
 from unmuffle.signal.covariance import spatial_covariance
+from unmuffle.signal.steering import point_at
 from unmuffle.signal.stft import StftSpec, StreamingStft
 
 RATE = sim.RATE
@@ -51,46 +52,42 @@ def spectra(x: np.ndarray) -> tuple[np.ndarray, StreamingStft]:
     return stft.forward(np.pad(x, ((0, 0), (0, 2 * stft.frames.size)))).astype(complex), stft
 
 
-def oracle(scene: sim.Scene, wiener: bool = False) -> np.ndarray:
-    x, _ = spectra(scene.heard)
-    early, _ = spectra(scene.early)
-    rest, _ = spectra(scene.heard - scene.early)
+def oracle(take: sim.Take, wiener: bool = False) -> np.ndarray:
+    x, _ = spectra(take.heard)
+    early, _ = spectra(take.early)
+    rest, _ = spectra(take.heard - take.early)
     speech, noise = spatial_covariance(early), spatial_covariance(rest)
-    scores = [si_sdr(e, y, RATE) for e, y in zip(scene.early, scene.heard, strict=True)]
+    scores = [si_sdr(e, y, RATE) for e, y in zip(take.early, take.heard, strict=True)]
     reference = int(np.argmax(scores))
     weights = mwf.mwf(speech, noise, 1.0, reference, 1e-5) if wiener else mvdr.souden(speech, noise, reference, 1e-5)
     out = algebra.apply(weights, x)[None].astype(np.complex64)
     stft = StreamingStft(LONG, RATE, 1)
     late = stft.frames.latency
-    return stft.inverse(out)[0, late : late + scene.heard.shape[1]]
+    return stft.inverse(out)[0, late : late + take.heard.shape[1]]
 
 
-def direction(scene: sim.Scene, which: int = 0) -> dict[str, float | str]:
-    x, y, z = scene.room.points_m[which]
-    return {
-        "array": scene.room.array.to_text(),
-        "azimuth_deg": float(np.degrees(np.arctan2(y, x)) % 360.0),
-        "elevation_deg": float(np.degrees(np.arctan2(z, np.hypot(x, y)))),
-    }
+def direction(take: sim.Take, which: int = 0) -> dict[str, float | str]:
+    place = take.scene.sources[which]
+    return {"array": take.scene.array, "azimuth_deg": place.azimuth_deg, "elevation_deg": place.elevation_deg}
 
 
 def ours(name: str, steered: bool = False, **values):
-    def run(scene: sim.Scene) -> np.ndarray:
-        given = {**(direction(scene) if steered else {}), **values}
-        return run_offline(registry.load(name, **given), scene.heard, RATE)[0]
+    def run(take: sim.Take) -> np.ndarray:
+        given = {**(direction(take) if steered else {}), **values}
+        return run_offline(registry.load(name, **given), take.heard, RATE)[0]
 
     return run
 
 
-def nulled(scene: sim.Scene) -> np.ndarray:
-    away = str(direction(scene, 1)["azimuth_deg"])
-    return run_offline(registry.load("lcmv", nulls_deg=away, **direction(scene)), scene.heard, RATE)[0]
+def nulled(take: sim.Take) -> np.ndarray:
+    away = str(direction(take, 1)["azimuth_deg"])
+    return run_offline(registry.load("lcmv", nulls_deg=away, **direction(take)), take.heard, RATE)[0]
 
 
 def behind(name: str, **values):
-    def run(scene: sim.Scene) -> np.ndarray:
+    def run(take: sim.Take) -> np.ndarray:
         chain = Chain((registry.load("mask-mvdr", **values), registry.load(name) if name != "live" else live()))
-        return run_offline(chain, scene.heard, RATE)[0]
+        return run_offline(chain, take.heard, RATE)[0]
 
     return run
 
@@ -104,25 +101,27 @@ def live():
 def peer(kind: str):
     """pyroomacoustics' beamformers, in the frame of the array."""
 
-    def run(scene: sim.Scene) -> np.ndarray:
+    def run(take: sim.Take) -> np.ndarray:
         import pyroomacoustics
 
-        places = scene.room.array.centred.T
+        places = take.scene.geometry.centred.T
         beam = pyroomacoustics.Beamformer(places, RATE, N=1024, Lg=1024 if kind == "ds" else 512)
-        talker = pyroomacoustics.SoundSource(np.array(scene.room.points_m[0]))
-        other = pyroomacoustics.SoundSource(np.array(scene.room.points_m[1]))
+        talker, other = (
+            pyroomacoustics.SoundSource(point_at(p.azimuth_deg, p.elevation_deg, p.distance_m))
+            for p in take.scene.sources
+        )
         if kind == "ds":
             beam.rake_delay_and_sum_weights(talker)
             beam.filters_from_weights(non_causal=0.5)
         else:
-            noise = np.mean(scene.diffuse.astype(float) ** 2) / np.mean(scene.interferer.astype(float) ** 2)
-            beam.rake_mvdr_filters(talker, other, noise * np.eye(len(scene.room.array) * beam.Lg))
-        beam.record(scene.heard.astype(float), RATE)
+            noise = np.mean(take.diffuse.astype(float) ** 2) / np.mean(take.interferer.astype(float) ** 2)
+            beam.rake_mvdr_filters(talker, other, noise * np.eye(len(take.scene.geometry) * beam.Lg))
+        beam.record(take.heard.astype(float), RATE)
         out = np.asarray(beam.process())
         # Its delay is what correlates best: a filter's, not declared.
-        n = scene.heard.shape[1]
+        n = take.heard.shape[1]
         size = 1 << (2 * n).bit_length()
-        cross = np.fft.irfft(np.fft.rfft(out, size) * np.conj(np.fft.rfft(scene.early[0], size)), size)
+        cross = np.fft.irfft(np.fft.rfft(out, size) * np.conj(np.fft.rfft(take.early[0], size)), size)
         cut = np.roll(np.pad(out, (0, max(0, size - out.size)))[:size], -int(np.argmax(np.abs(cross))))[:n]
         return cut.astype(np.float32)
 
@@ -168,14 +167,12 @@ def rooms(args: argparse.Namespace) -> None:
         row = rows.setdefault(str(index), {})
         if all(name in row for name in methods):
             continue
-        rng = np.random.default_rng((args.seed, index))
-        n = SECONDS * RATE
-        scene = sim.scene(rng, sim.room(rng), sim.talk(rng, voices, n), sim.excerpt(rng, noises, n))
-        row["input"] = score(scene, None)
-        row["t60_s"] = scene.room.t60_s
+        take = sim.draw(args.seed, index, voices, noises, SECONDS)
+        row["input"] = score(take, None)
+        row["t60_s"] = take.scene.t60_s
         for name, method in methods.items():
             if name not in row:
-                row[name] = score(scene, method(scene)) - row["input"]
+                row[name] = score(take, method(take)) - row["input"]
         SCRATCH.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(rows))
         print(index, {k: round(v, 2) for k, v in row.items()}, flush=True)
@@ -197,9 +194,9 @@ def rooms(args: argparse.Namespace) -> None:
     )
 
 
-def score(scene: sim.Scene, out: np.ndarray | None) -> float:
-    heard = scene.heard if out is None else [out] * len(scene.early)
-    return max(si_sdr(e, y, RATE) for e, y in zip(scene.early, heard, strict=True))
+def score(take: sim.Take, out: np.ndarray | None) -> float:
+    heard = take.heard if out is None else [out] * len(take.early)
+    return max(si_sdr(e, y, RATE) for e, y in zip(take.early, heard, strict=True))
 
 
 def speed(args: argparse.Namespace) -> None:

@@ -1,10 +1,12 @@
 """Train the mask network of ``neural-beamformer`` on simulated rooms, and export it.
 
-    python bench/train_array_mask.py --speech FOLDER --noise FOLDER --rooms 60 --minutes 20 --out FOLDER
+    python bench/train_array_mask.py --data MANIFEST.csv --rooms 100 --steps 6000 --out FOLDER
 
-Rooms as in ``array_scenes.py`` but with five microphones at random places within 20 x 20 x 4 cm, of which each
-batch uses two to five: the network shall know no geometry. SNR -5 to 10 dB, share of the interferer 0.1 to 0.9,
-noise with random slopes. A tenth of the speech files, and of the rooms, is left out for validation.
+Rooms are drawn as in ``array_scenes.py``, but with five microphones at random places within 20 x 20 x 4 cm, of which
+each batch uses two to five: the network shall know no geometry. SNR -5 to 10 dB, share of the interferer 0.1 to 0.9,
+noise with random slopes. Interferers are noises and music. About a tenth of the speakers, of the recordings of noise
+and of the rooms is left out for validation. The table is a ``manifest.csv`` (`unmuffle.data.manifest.from_csv`); one
+without a time or steps of its own trains for 20 minutes of the clock.
 """
 
 from __future__ import annotations
@@ -19,24 +21,32 @@ import numpy as np
 import torch
 from scipy.signal import fftconvolve
 
+from unmuffle.data import manifest
+from unmuffle.data.manifest import Clip
+from unmuffle.degrade.array_rooms import RoomScene, early_responses, random_scene, room_responses
+from unmuffle.degrade.diffuse import make_diffuse
 from unmuffle.enhancers.neural.model import Model
 from unmuffle.export.graph import to_bytes
-from unmuffle.signal.arrays import ArrayGeometry
 from unmuffle.train import beamformer
 from unmuffle.train.nets.array_mask import ArrayMask, ArrayMaskConfig
 
 MICROPHONES = 5
 SECONDS = 3.0
 TAKES = 5
+SHORTEST_S = 1.5
+"""Least length of a clip of speech: shorter ones are single words."""
 
 
-def scattered(rng: np.random.Generator) -> ArrayGeometry:
-    """Microphones at random places, 1 cm or more apart."""
+def scattered(rng: np.random.Generator) -> RoomScene:
+    """A room with microphones at random places, 1 cm or more apart."""
     while True:
         places = rng.uniform([-0.1, -0.1, -0.02], [0.1, 0.1, 0.02], (MICROPHONES, 3)) * rng.uniform(0.4, 1.0)
         apart = np.linalg.norm(places[:, None] - places[None], axis=-1) + np.eye(MICROPHONES)
         if apart.min() > 0.01:
-            return ArrayGeometry(tuple(map(tuple, places.tolist())), "scattered")
+            break
+    text = "; ".join(",".join(f"{v:.4f}" for v in place) for place in places)
+    t60_s = float(rng.uniform(0.15, 0.7))
+    return random_scene(rng, array=text, t60_s=t60_s, apart_deg=20.0, sample_rate=sim.RATE)
 
 
 class Draw:
@@ -47,14 +57,17 @@ class Draw:
         self.places = []
         rng = np.random.default_rng((seed, 1))
         n = int(SECONDS * sim.RATE)
-        for place in rooms:
+        for scene in rooms:
+            responses, arrivals, _ = room_responses(scene)
+            responses = responses / np.sqrt(np.sum(responses**2, axis=(1, 2), keepdims=True))
+            early = early_responses(responses, arrivals, sim.RATE)[0]
             talks = [sim.talk(rng, voices, n) for _ in range(takes)]
             others = [sim.excerpt(rng, noises, n) for _ in range(takes)]
             others[0] = 0.05 * rng.standard_normal(n).astype(np.float32)
-            early = sim.early_part(place.talker)
-            signals = [_heard(t, early) for t in talks], [_heard(t, place.talker) for t in talks]
-            noise = [_heard(o, place.interferer) for o in others]
-            self.places.append((*signals, noise, sim.diffuse(rng, place.array, n).astype(np.float16)))
+            signals = [_heard(t, early) for t in talks], [_heard(t, responses[0]) for t in talks]
+            noise = [_heard(o, responses[1]) for o in others]
+            around = make_diffuse(rng.standard_normal((MICROPHONES, n)), scene.geometry, sim.RATE)
+            self.places.append((*signals, noise, around.astype(np.float16)))
 
     def __call__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng((self.seed, 2, number))
@@ -78,16 +91,26 @@ class Draw:
         return tuple(torch.from_numpy(np.stack(x).astype(np.float32)) for x in (heard, target))
 
 
+def _evenly(clips: list[Clip]) -> list[Clip]:
+    """One clip of each speaker, then a second one of each that has any, and so on."""
+    seen: dict[str, int] = {}
+    turns = []
+    for clip in clips:
+        seen[clip.speaker] = seen.get(clip.speaker, 0) + 1
+        turns.append(seen[clip.speaker])
+    return [clips[i] for i in np.argsort(turns, kind="stable")]
+
+
 def _heard(dry: np.ndarray, responses: np.ndarray) -> np.ndarray:
     return fftconvolve(dry[None], responses, axes=1)[:, : dry.size].astype(np.float16)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speech", type=Path, required=True)
-    parser.add_argument("--noise", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="manifest.csv of the recordings")
     parser.add_argument("--rooms", type=int, default=60)
-    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--minutes", type=float, default=20.0, help="at most so long, by the clock")
+    parser.add_argument("--steps", type=int, default=0, help="at most so many; 0: as many as the time allows")
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
@@ -96,19 +119,23 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
-    files = sorted(args.speech.iterdir())
-    files = [files[i] for i in rng.permutation(len(files))[: args.rooms * TAKES]]
-    voices = [sim.recording(p) for p in files]
-    others = sorted(args.noise.iterdir())
-    noises = [sim.recording(others[i]) for i in rng.permutation(len(others))[: args.rooms * TAKES]]
-    rooms = [sim.room(rng, scattered(rng)) for _ in range(args.rooms)]
-    print(f"{len(voices)} voices, {len(noises)} noises, {len(rooms)} rooms", flush=True)
-    kept, held = len(voices) // 10, max(1, len(rooms) // 10)
-    draw = Draw(args.seed, rooms[held:], voices[kept:], noises, TAKES, args.batch)
-    check = Draw(args.seed + 1, rooms[:held], voices[:kept], noises, TAKES, args.batch)
+    clips, _ = manifest.hold_out(manifest.from_csv(args.data), 0.1, args.seed)
+    clips = [clips[i] for i in rng.permutation(len(clips))]
+    count = args.rooms * TAKES
+    voices, noises = [], []
+    for split in ("train", "valid"):
+        part = [c for c in clips if c.split == split and c.duration_s >= SHORTEST_S]
+        voices.append([sim.recording(Path(c.path)) for c in _evenly([c for c in part if c.kind == "speech"])[:count]])
+        others = [c for c in clips if c.split == split and c.kind in ("noise", "music")]
+        noises.append([sim.recording(Path(c.path)) for c in others[:count]])
+    rooms = [scattered(rng) for _ in range(args.rooms)]
+    print(f"{len(voices[0])} voices, {len(noises[0])} noises, {len(rooms)} rooms", flush=True)
+    last = max(1, len(rooms) // 10)
+    draw = Draw(args.seed, rooms[last:], voices[0], noises[0], TAKES, args.batch)
+    check = Draw(args.seed + 1, rooms[:last], voices[1], noises[1], TAKES, args.batch)
     print("the rooms are full", flush=True)
     net = ArrayMask(ArrayMaskConfig(args.hidden))
-    recipe = beamformer.BeamformerRecipe(minutes=args.minutes, seed=args.seed)
+    recipe = beamformer.BeamformerRecipe(minutes=args.minutes, steps=args.steps, seed=args.seed)
     facts = beamformer.train(net, draw, recipe, lambda line: print(line, flush=True))
     net.eval()
     stft = beamformer.Stft(net.spec.at(net.sample_rate))
@@ -120,7 +147,7 @@ def main() -> None:
     torch.save(net.state_dict(), args.out / "array-mask.pt")
     content = to_bytes(net, {
         "name": "array-mask", "licence": "MIT",
-        "data": {"speech": len(voices) - kept, "noise": len(noises), "rooms": len(rooms) - held},
+        "data": {"speech": len(voices[0]), "noise": len(noises[0]), "rooms": len(rooms) - last},
         "recipe": {**recipe.to_dict(), "steps_done": facts["steps"], "batch": args.batch, "hidden": args.hidden},
         "scores": {"validation_si_sdr_db": round(valid, 2)},
     })  # fmt: skip

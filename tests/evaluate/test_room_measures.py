@@ -1,10 +1,12 @@
-"""Room measures against closed forms of exponential decays, and against simulated rooms."""
+"""Room measures against closed forms of exponential decays, and against simulated rooms; speech in known rooms."""
 
 import numpy as np
 import pytest
+from scipy.signal import fftconvolve
+from voices import voice
 
 from unmuffle.errors import InputError, ParameterError, ShapeError
-from unmuffle.evaluate import rooms
+from unmuffle.evaluate import METRICS, rooms
 
 RATE = 16000
 
@@ -147,7 +149,44 @@ def test_bad_numbers_are_named():
         rooms.clarity_db(h, RATE, 0.0)
     with pytest.raises(ShapeError, match="align"):
         rooms.srr(h, h[1:], RATE)
-    with pytest.raises(InputError, match="segment"):
+    with pytest.raises(ShapeError, match="at least 512"):
         rooms.srr(h[:10], h[:10], RATE)
     with pytest.raises(ParameterError, match="segment_ms"):
         rooms.srr(h, h, RATE, segment_ms=0.0)
+
+
+SPEECH_MEASURES = ["srr", "srmr", "cepstral_distance", "llr", "fwseg_snr"]
+
+
+def in_room(speech, t60_s, drr_db, seed=0):
+    """Direct sound of 1, and from 2.5 ms on an exponential noise of that T60 with exactly that much energy."""
+    tail = np.random.default_rng(seed).standard_normal(int(1.2 * t60_s * RATE)) * exponential(t60_s, 1.2 * t60_s)
+    h = np.concatenate(([1.0], np.zeros(40), tail / np.sqrt(np.sum(tail**2)) * 10 ** (-drr_db / 20)))
+    assert rooms.drr_db(h, RATE, 0) == pytest.approx(drr_db, abs=1e-6)
+    return fftconvolve(speech, h)[: speech.size]
+
+
+@pytest.mark.parametrize("name", SPEECH_MEASURES)
+def test_speech_measures_follow_a_known_direct_to_reverberant_ratio(name):
+    speech, metric = voice(seconds=5.0), METRICS[name]
+    scores = [metric(in_room(speech, 0.5, drr), RATE, reference=speech) for drr in (15.0, 8.0, 1.0, -6.0)]
+    assert scores == sorted(scores, reverse=metric.higher_is_better)
+
+
+@pytest.mark.parametrize("name", SPEECH_MEASURES)
+def test_speech_measures_follow_a_known_reverberation_time(name):
+    # One room's peaks are its own, so means over three; the ratio of direct to reverberant sound stays at 3 dB.
+    speech, metric = voice(seconds=5.0), METRICS[name]
+    scores = [
+        np.mean([metric(in_room(speech, t60_s, 3.0, seed), RATE, reference=speech) for seed in range(3)])
+        for t60_s in (0.1, 0.4, 1.2)
+    ]
+    assert scores == sorted(scores, reverse=metric.higher_is_better)
+
+
+def test_srr_in_a_room_is_its_direct_to_reverberant_ratio():
+    # Stationary noise excites a room evenly, so energy ratios of signal and response agree (0.3 dB: one draw of noise).
+    noise = np.random.default_rng(6).standard_normal(4 * RATE)
+    for drr in (-6.0, 0.0, 12.0):
+        heard = in_room(noise, 0.3, drr)
+        assert rooms.srr(noise[RATE:], heard[RATE:], RATE) == pytest.approx(drr, abs=0.3)

@@ -48,7 +48,6 @@ from .snr import absent, active_snr_db, at_snr
 from .sources import class_of, fit, load_first_channel
 
 _WALL_M = 0.3  # least distance of every source and microphone from the walls
-_APART_DEG = 30.0  # least angle between two random sources
 
 
 @dataclass(frozen=True)
@@ -210,7 +209,7 @@ def simulate(scene: RoomScene, signals: Sequence[Any]) -> ArrayRecording:
     dry = _dry(scene, signals)
     rng = np.random.default_rng(scene.seed)
     rate, count, n = scene.sample_rate, len(scene.geometry), dry.shape[1]
-    responses, arrivals, room = _responses(scene)
+    responses, arrivals, room = room_responses(scene)
     gains = 10.0 ** (scene.gain_error_db * rng.standard_normal(count) / 20.0) if scene.gain_error_db else np.ones(count)
     responses *= gains[:, None]
     images = scipy.signal.fftconvolve(dry[:, None, :], responses, axes=-1)[..., :n]
@@ -227,7 +226,7 @@ def simulate(scene: RoomScene, signals: Sequence[Any]) -> ArrayRecording:
         )
     responses *= factors[:, None, None]
     images *= factors[:, None, None]
-    early = scipy.signal.fftconvolve(dry[:, None, :], _early(responses, arrivals, rate), axes=-1)[..., :n]
+    early = scipy.signal.fftconvolve(dry[:, None, :], early_responses(responses, arrivals, rate), axes=-1)[..., :n]
     noise, sources = _noise(scene, dry[0], images[0], gains, rng)
     record = {
         "scene": scene.to_dict(),
@@ -257,8 +256,11 @@ def _dry(scene: RoomScene, signals: Sequence[Any]) -> NDArray[np.float64]:
     return dry
 
 
-def _responses(scene: RoomScene) -> tuple[NDArray[np.float64], NDArray[np.float64], Record]:
-    """Responses, arrival times in samples, and what is to be known about the room."""
+def room_responses(scene: RoomScene) -> tuple[NDArray[np.float64], NDArray[np.float64], Record]:
+    """Responses ``(sources, microphones, taps)`` of a scene, arrival times in samples, and what is to be known of it.
+
+    They have the levels of the room itself, which `simulate` then sets.
+    """
     size, rate, c = np.asarray(scene.size_m, float), scene.sample_rate, speed_of_sound(scene.temperature_c)
     talkers, microphones = scene.sources_m, scene.microphones_m
     absorption = 1.0
@@ -287,11 +289,14 @@ def _responses(scene: RoomScene) -> tuple[NDArray[np.float64], NDArray[np.float6
     return kept.copy(), arrivals - start + offset, room
 
 
-def _early(responses: NDArray[np.float64], arrivals: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
+def early_responses(
+    responses: NDArray[np.float64], arrivals: NDArray[np.float64], sample_rate: int
+) -> NDArray[np.float64]:
+    """The responses up to 50 ms after the direct sound of each."""
     early = responses.copy()
     for s, row in enumerate(arrivals):
         for m, arrival in enumerate(row):
-            early[s, m, max(0, round(arrival + EARLY_MS * 1e-3 * rate)) :] = 0.0
+            early[s, m, max(0, round(arrival + EARLY_MS * 1e-3 * sample_rate)) :] = 0.0
     return early
 
 
@@ -341,13 +346,14 @@ def random_scene(
     t60_s: float = 0.4,
     distance_m: tuple[float, float] = (0.8, 2.0),
     level_db: float = 0.0,
+    apart_deg: float = 30.0,
     **values: Any,
 ) -> RoomScene:
     """A scene with everything that is not given drawn at random.
 
     The room is a box of 4 x 3.5 x 2.4 to 8 x 6 x 3.2 m, the array stands at table height somewhere in its
-    middle, turned by any angle, and the sources are in directions at least 30 degrees apart (fewer, where there are
-    many), at most 20 degrees above or below it.
+    middle, turned by any angle, and the sources are in directions at least ``apart_deg`` apart (fewer, where there
+    are many), at most 20 degrees above or below it.
 
     Args:
         rng: source of chance.
@@ -356,13 +362,14 @@ def random_scene(
         t60_s: reverberation time.
         distance_m: range of the distances.
         level_db: of all sources but the first, relative to it.
+        apart_deg: least angle between two sources, seen from above.
         values: other fields of `RoomScene`.
     """
     if sources < 1:
         raise ParameterError(f"sources = {sources}; give 1 or more")
     geometry = parse_array(array)
     extent = float(np.linalg.norm(geometry.centred, axis=1).max())
-    apart = min(_APART_DEG, 180.0 / sources)
+    apart = min(apart_deg, 180.0 / sources)
     for _ in range(1000):
         size = rng.uniform([4.0, 3.5, 2.4], [8.0, 6.0, 3.2])
         centre = np.array([*rng.uniform(0.35, 0.65, 2) * size[:2], rng.uniform(0.9, 1.5)])

@@ -30,6 +30,7 @@ from .llr import llr
 from .lsd import lsd
 from .musical_noise import musical_noise
 from .noise_floor import noise_floor
+from .rooms import SRR_RANGE_DB, srr
 from .spectral_distortion import spectral_distortion
 from .speech_loss import speech_loss
 from .srmr import srmr
@@ -117,6 +118,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("dnsmos_bak", _dnsmos.dnsmos, _ALONE, "MOS", True, _MOS, "dnsmos", "bak", decimals=3),
         Metric("dnsmos_ovrl", _dnsmos.dnsmos, _ALONE, "MOS", True, _MOS, "dnsmos", "ovrl", decimals=3),
         Metric("dnsmos_p808", _dnsmos.dnsmos, _ALONE, "MOS", True, _MOS, "dnsmos", "p808", decimals=3),
+        Metric("srr", srr, _PAIR, "dB", True, SRR_RANGE_DB),
         Metric("srmr", srmr, _ALONE, "", True, (0.0, math.inf)),
         Metric("clipping", clipping, _ALONE, "", False, (0.0, 1.0), decimals=4),
         Metric("dynamic_range", dynamic_range, _ALONE, "dB", None, (0.0, 170.0)),

@@ -44,6 +44,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError, ParameterError, ShapeError
 from ..signal.blocks import check_rate
+from ._inputs import pair, rate
 
 DIRECT_MS = 2.5
 SMOOTHING_MS = 10.0
@@ -89,20 +90,20 @@ def room_measures(response: ArrayLike, sample_rate: int, direct: int | None = No
         ShapeError, InputError: not one channel, no sample, silent, or not finite.
         ParameterError: ``direct`` lies outside the response.
     """
-    h, rate = _checked(response), check_rate(sample_rate)
+    h, hertz = _checked(response), check_rate(sample_rate)
     at = find_direct(h) if direct is None else direct
     if not 0 <= at < h.size:
         raise ParameterError(f"direct = {direct}; the response has samples 0 to {h.size - 1}")
-    decay_db, range_db = decay_curve(h[at:], rate)
+    decay_db, range_db = decay_curve(h[at:], hertz)
     return RoomMeasures(
         at,
-        decay_time_s(decay_db, rate, 0.0, -10.0, range_db),
-        decay_time_s(decay_db, rate, -5.0, -25.0, range_db),
-        decay_time_s(decay_db, rate, -5.0, -35.0, range_db),
-        drr_db(h, rate, at),
-        clarity_db(h, rate, 50.0, at),
-        clarity_db(h, rate, 80.0, at),
-        definition(h, rate, 50.0, at),
+        decay_time_s(decay_db, hertz, 0.0, -10.0, range_db),
+        decay_time_s(decay_db, hertz, -5.0, -25.0, range_db),
+        decay_time_s(decay_db, hertz, -5.0, -35.0, range_db),
+        drr_db(h, hertz, at),
+        clarity_db(h, hertz, 50.0, at),
+        clarity_db(h, hertz, 80.0, at),
+        definition(h, hertz, 50.0, at),
         range_db,
     )
 
@@ -155,9 +156,7 @@ def _complete(smooth: _Float, window: int, floor: float) -> tuple[float, float]:
     return float(smooth[-1]) * window * float(np.exp(slope) / (1.0 - np.exp(slope))), range_db
 
 
-def decay_time_s(
-    decay_db: _Float, sample_rate: int, begin_db: float, end_db: float, range_db: float = np.inf
-) -> float:
+def decay_time_s(decay_db: _Float, sample_rate: int, begin_db: float, end_db: float, range_db: float = np.inf) -> float:
     """Time for 60 dB by a line through the curve from ``begin_db`` to ``end_db``; NaN if out of reach."""
     if range_db < -end_db + HEADROOM_DB or decay_db[-1] > end_db:
         return float("nan")
@@ -191,7 +190,7 @@ def definition(response: ArrayLike, sample_rate: int, early_ms: float = 50.0, di
     return float(np.sum(np.square(h[at:edge])) / np.sum(np.square(h[at:])))
 
 
-def srr(direct: ArrayLike, reverberant: ArrayLike, sample_rate: int, *, segment_ms: float = 32.0) -> float:
+def srr(reference: ArrayLike, degraded: ArrayLike, sample_rate: int, *, segment_ms: float = 32.0) -> float:
     r"""Segmental speech-to-reverberation ratio in dB: the mean over the segments with speech.
 
     .. math:: \mathrm{SRR} = \operatorname{mean}_l \, 10 \log_{10}
@@ -202,23 +201,20 @@ def srr(direct: ArrayLike, reverberant: ArrayLike, sample_rate: int, *, segment_
     counts as reverberation.
 
     Args:
-        direct: the speech as it would arrive without the room (or with its early part only).
-        reverberant: with the room, or dereverberated.
+        reference: the speech as it would arrive without the room (or with its early part only).
+        degraded: with the room, or dereverberated.
         sample_rate: in Hz.
         segment_ms: length of a segment.
 
     Raises:
         ShapeError, InputError: not of one length, shorter than a segment, or silent reference.
+        ParameterError: a segment of no length.
     """
-    s, y, rate = _checked(direct), _checked(reverberant, silent=True), check_rate(sample_rate)
-    if s.size != y.size:
-        raise ShapeError(f"direct has {s.size} samples, reverberant {y.size}; align them first")
     if not segment_ms > 0:
         raise ParameterError(f"segment_ms = {segment_ms}; give a time above 0")
-    n = max(1, round(segment_ms * 1e-3 * rate))
+    n = max(1, round(segment_ms * 1e-3 * rate(sample_rate)))
+    s, y = pair(reference, degraded, at_least=n)
     count = s.size // n
-    if not count:
-        raise InputError(f"SRR needs at least one segment of {n} samples, got {s.size}")
     speech = np.sum(np.square(s[: count * n]).reshape(count, n), axis=1)
     rest = np.sum(np.square((s - y)[: count * n]).reshape(count, n), axis=1)
     active = speech > 1e-4 * speech.max()
@@ -243,7 +239,7 @@ def _ratio_db(above: _Float, below: _Float) -> float:
     return 10.0 * float(np.log10(top / bottom)) if top else -np.inf
 
 
-def _checked(signal: ArrayLike, silent: bool = False) -> _Float:
+def _checked(signal: ArrayLike) -> _Float:
     x: NDArray[Any] = np.asarray(signal)
     if x.ndim == 2 and x.shape[0] == 1:
         x = x[0]
@@ -252,6 +248,6 @@ def _checked(signal: ArrayLike, silent: bool = False) -> _Float:
     y = x.astype(np.float64)
     if not np.all(np.isfinite(y)):
         raise InputError("the signal holds NaN or infinite samples")
-    if not silent and not np.any(y):
+    if not np.any(y):
         raise InputError("the signal is silent: nothing can be measured on it")
     return y
