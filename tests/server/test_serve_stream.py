@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from server_helpers import control, exchange, frame, opened, running, speech, unframe
+from server_helpers import PATIENCE, control, dial, exchange, frame, get, opened, running, speech, unframe, until
 
 from unmuffle.enhancers.registry import load
 from unmuffle.io import quantise
@@ -20,7 +20,7 @@ pytest.importorskip("websockets")
 def flush(ws, channels, form="f32le"):
     said = control(ws, type="flush")
     assert said["type"] == "flushed"
-    _, tail = unframe(ws.recv(timeout=20), channels, form)
+    _, tail = unframe(ws.recv(timeout=PATIENCE), channels, form)
     assert tail.shape[1] == said["samples"]
     return tail
 
@@ -182,7 +182,7 @@ def test_a_wrong_hello_is_answered_and_closed(server, hello, kind):
     with opened(server, hello=hello) as (ws, answer):
         assert (answer["type"], answer["kind"]) == ("error", kind)
         with pytest.raises(ConnectionClosed) as caught:
-            ws.recv(timeout=10)
+            ws.recv(timeout=PATIENCE)
         assert caught.value.rcvd.code == 1008
 
 
@@ -204,7 +204,7 @@ def test_many_streams_at_once_do_not_mix(server):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     assert not failures
 
 
@@ -219,30 +219,35 @@ def test_a_stream_that_runs_ahead_is_held_back(tmp_path):
 
 
 def test_streams_are_refused_before_they_stutter(tmp_path):
-    import httpx
     from websockets.exceptions import ConnectionClosed
 
-    # 0.05 of a core: with 50 microseconds a message at first and 10 ms frames, fewer than ten.
-    with running(tmp_path, stream_load=0.05, key_streams=20) as server:
-        streams = []
+    # What a stream costs depends on the machine; the method that costs least, so that several fit on a slow one too.
+    light = {"method": "identity", "refusable": True}
+    with running(tmp_path, stream_load=0.1, key_streams=40) as server:
+        streams, loads = [], []
         try:
-            for _ in range(12):
-                manager = opened(server, method="wiener")
+            for _ in range(40):
+                manager = opened(server, **light)
                 ws, answer = manager.__enter__()
                 streams.append(manager)
                 if answer["type"] != "ready":
                     break
-            assert (answer["kind"], answer["retry_after_s"]) == ("NoCapacity", 5)
+                loads.append(answer["load"])
+            assert (answer["kind"], answer["retry_after_s"]) == ("NoCapacity", 5), answer
             with pytest.raises(ConnectionClosed) as caught:
-                ws.recv(timeout=10)
+                ws.recv(timeout=PATIENCE)
             assert caught.value.rcvd.code == 1013
-            assert 1 < len(streams) <= 10
-            assert "unmuffle_streams_refused_total" in httpx.get(f"{server.url}/metrics").text
+            assert len(loads) > 1
+            assert sum(loads) < 0.1 + 1e-4 < sum(loads) + loads[-1] + 2e-4  # as many as fit; they are told rounded
+            assert "unmuffle_streams_refused_total" in get(f"{server.url}/metrics").text
             streams.pop(0).__exit__(None, None, None)
-            time.sleep(0.3)
-            with opened(server, method="wiener") as (_, answer):
-                assert answer["type"] == "ready"
-            with opened(server, method="omlsa", block_ms=0.2) as (_, answer):
+
+            def fits():
+                with opened(server, **light) as (_, answer):
+                    return answer["type"] == "ready"
+
+            assert until(fits)
+            with opened(server, method="omlsa", block_ms=0.2, refusable=True) as (_, answer):
                 assert answer["kind"] == "TooHeavy"
         finally:
             for manager in streams:
@@ -251,7 +256,6 @@ def test_streams_are_refused_before_they_stutter(tmp_path):
 
 def test_keys_and_their_limit_of_streams(tmp_path):
     from websockets.exceptions import InvalidStatus
-    from websockets.sync.client import connect
 
     key = "alice-alice-alice-alice"
     with running(tmp_path, keys=[f"alice:{key}"], key_streams=1, origins=["https://ours.example"]) as server:
@@ -260,17 +264,20 @@ def test_keys_and_their_limit_of_streams(tmp_path):
         with opened(server, key="wrong-wrong-wrong-wrong") as (_, answer):
             assert answer["kind"] == "WrongKey"
         with pytest.raises(InvalidStatus) as caught:
-            connect(server.ws, additional_headers={"Authorization": "Bearer wrong"})
+            dial(server.ws, {"Authorization": "Bearer wrong"})
         assert caught.value.response.status_code == 401
         with pytest.raises(InvalidStatus) as caught:
-            connect(server.ws, additional_headers={"Authorization": f"Bearer {key}"}, origin="https://foreign.example")
+            dial(server.ws, {"Authorization": f"Bearer {key}"}, origin="https://foreign.example")
         assert caught.value.response.status_code == 403
         assert json.loads(caught.value.response.body)["kind"] == "ForeignOrigin"
         with opened(server, headers={"Authorization": f"Bearer {key}"}) as (_, answer):
             assert answer["type"] == "ready"
             with opened(server, key=key) as (_, second):
                 assert second["kind"] == "TooManyStreams"
-        time.sleep(0.3)
-        with opened(server, key=key) as (ws, answer):
-            assert answer["type"] == "ready"
-            ws.send('{"type": "bye"}')
+
+        def let_in():  # as soon as the server knows that the first one is over
+            with opened(server, key=key) as (ws, answer):
+                ws.send('{"type": "bye"}')
+                return answer["type"] == "ready"
+
+        assert until(let_in)
