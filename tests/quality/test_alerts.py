@@ -5,25 +5,31 @@ import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 
 from unmuffle.errors import ParameterError
+from unmuffle.quality import alerts
 from unmuffle.quality.alerts import Alert, Webhook
+
+PATIENCE = 180.0
 
 
 class Receiver:
     """A little HTTP server; ``answers`` are the status codes of the next requests, then 200."""
 
     def __init__(self):
-        self.got, self.answers, self.slow_s, self.paths = [], [], 0.0, []
+        self.got, self.answers, self.paths = [], [], []
+        self.open = threading.Event()  # answers wait for it
+        self.open.set()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
                 outer.paths.append(self.path)
-                time.sleep(outer.slow_s)
+                outer.open.wait(PATIENCE)
                 code = outer.answers.pop(0) if outer.answers else 200
                 if code == 200:
                     outer.got.append((json.loads(body), dict(self.headers)))
@@ -52,7 +58,7 @@ def receiver():
     made.close()
 
 
-def until(condition, seconds=10.0):
+def until(condition, seconds=PATIENCE):
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)
@@ -63,9 +69,9 @@ ALERT = Alert("drift", "snr_db", "lower than usual", details={"now": 3.5, "odd":
 
 
 def test_an_alert_arrives_as_json(receiver):
-    hook = Webhook(receiver.url, headers={"Authorization": "Bearer x"})
+    hook = Webhook(receiver.url, timeout_s=PATIENCE, headers={"Authorization": "Bearer x"})
     assert hook.send(ALERT)
-    until(lambda: receiver.got)
+    until(lambda: hook.sent)
     body, headers = receiver.got[0]
     assert {k: body[k] for k in ("kind", "subject", "message", "severity", "repeats")} == {
         "kind": "drift", "subject": "snr_db", "message": "lower than usual", "severity": "warning", "repeats": 0}
@@ -78,7 +84,7 @@ def test_an_alert_arrives_as_json(receiver):
 
 def test_it_is_tried_again(receiver):
     receiver.answers = [500, 503]
-    hook = Webhook(receiver.url, pause_s=0.01)
+    hook = Webhook(receiver.url, timeout_s=PATIENCE, pause_s=0.01)
     hook.send(ALERT)
     until(lambda: hook.sent == 1)
     assert len(receiver.paths) == 3
@@ -87,7 +93,7 @@ def test_it_is_tried_again(receiver):
 
 def test_it_gives_up_and_says_so(receiver, caplog):
     receiver.answers = [500] * 10
-    hook = Webhook(receiver.url, pause_s=0.01, attempts=3)
+    hook = Webhook(receiver.url, timeout_s=PATIENCE, pause_s=0.01, attempts=3)
     hook.send(ALERT)
     until(lambda: hook.failed == 1)
     assert len(receiver.paths) == 3
@@ -97,7 +103,7 @@ def test_it_gives_up_and_says_so(receiver, caplog):
 
 def test_a_redirection_is_not_followed(receiver):
     receiver.answers = [302]
-    hook = Webhook(receiver.url, attempts=1)
+    hook = Webhook(receiver.url, timeout_s=PATIENCE, attempts=1)
     hook.send(ALERT)
     until(lambda: hook.failed == 1)
     assert receiver.paths == ["/hook"]
@@ -105,23 +111,26 @@ def test_a_redirection_is_not_followed(receiver):
 
 
 def test_nobody_waits_and_the_queue_is_bounded(receiver):
-    receiver.slow_s = 0.3
-    hook = Webhook(receiver.url, room=4, quiet_s=0.0)
-    begun = time.perf_counter()
-    taken = [hook.send(Alert("limit", f"figure {i}", "")) for i in range(50)]
-    assert time.perf_counter() - begun < 0.25  # less than one answer takes
-    assert 4 <= sum(taken) <= 6
-    assert hook.dropped == 50 - sum(taken)
-    until(lambda: hook.sent == sum(taken))
+    receiver.open.clear()
+    hook = Webhook(receiver.url, timeout_s=PATIENCE, room=4, quiet_s=0.0)
+    assert hook.send(Alert("limit", "first", ""))
+    until(lambda: receiver.paths)  # it is on its way, and no answer comes
+    taken = [hook.send(Alert("limit", f"figure {i}", "")) for i in range(50)]  # if one waited, this would never end
+    assert taken == [True] * 4 + [False] * 46
+    assert hook.dropped == 46
+    receiver.open.set()
+    until(lambda: hook.sent == 5)
     hook.close()
 
 
-def test_equal_alerts_are_held_back_and_counted(receiver):
-    hook = Webhook(receiver.url, quiet_s=0.3)
+def test_equal_alerts_are_held_back_and_counted(receiver, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(alerts, "time", SimpleNamespace(monotonic=lambda: now))
+    hook = Webhook(receiver.url, timeout_s=PATIENCE, quiet_s=0.3)
     assert hook.send(ALERT)
     assert [hook.send(ALERT) for _ in range(5)] == [False] * 5
     assert hook.send(Alert("limit", "snr_db", ""))  # another kind
-    time.sleep(0.35)
+    now += 0.35
     assert hook.send(ALERT)
     until(lambda: len(receiver.got) == 3)
     assert [body["repeats"] for body, _ in receiver.got] == [0, 0, 5]
@@ -143,20 +152,19 @@ def test_a_server_that_does_not_answer_well(how):
         threading.Thread(target=rude, daemon=True).start()
     hook = Webhook(f"http://127.0.0.1:{port}/", timeout_s=0.2, attempts=1)
     hook.send(ALERT)
-    until(lambda: hook.failed == 1, 5)
-    begun = time.perf_counter()
-    hook.close()
-    assert time.perf_counter() - begun < 2
+    until(lambda: hook.failed == 1)
+    hook.close(PATIENCE)
+    assert not hook._thread.is_alive()
     listener.close()
 
 
 def test_closing_delivers_what_waits_and_does_not_hang(receiver):
     receiver.answers = [500] * 100
-    hook = Webhook(receiver.url, pause_s=60.0, quiet_s=0.0)
+    hook = Webhook(receiver.url, timeout_s=PATIENCE, pause_s=60.0, quiet_s=0.0)
     for i in range(3):
         hook.send(Alert("limit", str(i), ""))
     until(lambda: receiver.paths)
-    hook.close(5.0)
+    hook.close(PATIENCE)
     assert not hook._thread.is_alive()
     assert not hook.send(ALERT)
 

@@ -161,8 +161,8 @@ class Webhook:
             if why is None:
                 self.sent += 1
                 return
-        self.failed += 1
         _log.warning("an alert could not be delivered: %s", why)
+        self.failed += 1
 
     def _post(self, body: bytes) -> str | None:
         """One attempt; returns why it failed."""
