@@ -121,6 +121,8 @@ def enhance_file(
             allow_truncated=allow_truncated,
         )
 
+    # A compiler is loaded, has done its work and has given its memory back before a long file's index takes as much.
+    Options(method, params, repair=tuple(repair)).enhancer(1).warm()
     heard = [0.0]  # seconds before the block that is being worked on
     with ExitStack() as stack:
         try:

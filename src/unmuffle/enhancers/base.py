@@ -294,6 +294,12 @@ class Enhancer(abc.ABC):
         rate, count = check_rate(sample_rate), check_channels(channels)
         return Stream(self.kernel(rate, count), rate, block_size, self.key())
 
+    def warm(self) -> None:  # noqa: B027 - most methods have nothing to load
+        """Load now what the first block would load: machine code, for instance.
+
+        A service calls it before the first visitor does, and a command before the index of a long file takes memory.
+        """
+
     def with_profile(self, profile: NoiseProfile) -> Enhancer:
         """The same enhancer, knowing the noise from a measured profile instead of following it.
 

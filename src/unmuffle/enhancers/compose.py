@@ -56,6 +56,11 @@ class Chain(Enhancer):
                 raise ParameterError(f"a chain is made of enhancers, got {stage!r}; make it with load(name)")
         object.__setattr__(self, "stages", stages)
 
+    def warm(self) -> None:
+        """Every stage."""
+        for stage in self.stages:
+            stage.warm()
+
     def kernel(self, sample_rate: int, channels: int) -> Kernel:
         """The stages' kernels, joined: each gets as many channels as the one before gives."""
         parts: list[Kernel] = []
@@ -169,6 +174,10 @@ class AtRate(Enhancer):
         check_rate(self.inner_rate)
         if math.isnan(self.high_band_db) or self.high_band_db > 0:
             raise ParameterError(f"high_band_db = {self.high_band_db!r}; give 0 or less")
+
+    def warm(self) -> None:
+        """The inner enhancer."""
+        self.inner.warm()
 
     def kernel(self, sample_rate: int, channels: int) -> Kernel:
         """The inner kernel between two resamplers, or alone when the rates agree."""
@@ -297,6 +306,10 @@ class PerChannel(Enhancer):
     def __post_init__(self) -> None:
         """Nothing to check: the inner enhancer checked itself."""
 
+    def warm(self) -> None:
+        """The inner enhancer."""
+        self.inner.warm()
+
     def kernel(self, sample_rate: int, channels: int) -> Kernel:
         """One mono kernel a channel."""
         return _ParallelKernel([self.inner.kernel(sample_rate, 1) for _ in range(channels)])
@@ -339,6 +352,10 @@ class MidSide(Enhancer):
 
     def __post_init__(self) -> None:
         """Nothing to check: the inner enhancer checked itself."""
+
+    def warm(self) -> None:
+        """The inner enhancer."""
+        self.inner.warm()
 
     def kernel(self, sample_rate: int, channels: int) -> Kernel:
         """Two mono kernels between the two matrices.

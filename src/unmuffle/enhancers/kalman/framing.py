@@ -28,7 +28,7 @@ from ...signal.stft import StftSpec
 from ..base import Enhancer, Kernel, StepKernel
 from ..compose import AtRate
 from ..params import param
-from . import estimation
+from . import estimation, recursion
 from .recursion import LEAST, Array
 
 NATIVE_RATE = 16_000
@@ -61,6 +61,10 @@ class ArEnhancer(Enhancer):
             raise ParameterError(f"noise_order = {self.noise_order} is above order = {self.order}; give at most that")
         if self.profile is not None and not isinstance(self.profile, NoiseProfile):
             raise ParameterError(f"profile = {self.profile!r}; give what noise.profile_from(...) returns")
+
+    def warm(self) -> None:
+        """Compile, or load what was compiled before."""
+        recursion.warm(self)
 
     def with_profile(self, profile: NoiseProfile) -> ArEnhancer:
         """The same method with a measured noise instead of a tracked one."""

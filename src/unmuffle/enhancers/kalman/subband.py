@@ -75,6 +75,10 @@ class KalmanSubband(Enhancer):
         """Frame, hop and window."""
         return StftSpec(self.window_ms, self.hop_ms, "hann")
 
+    def warm(self) -> None:
+        """Compile, or load what was compiled before."""
+        recursion.warm(self)
+
     def with_profile(self, profile: NoiseProfile) -> KalmanSubband:
         """The same method with a measured noise instead of a tracked one."""
         return dataclasses.replace(self, profile=profile)
