@@ -4,11 +4,13 @@ import os
 import sys
 import threading
 import time
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from unmuffle.enhancers.base import run_offline
+from unmuffle.enhancers.base import Enhancer, StepKernel, run_offline
 from unmuffle.enhancers.registry import load
 from unmuffle.errors import DeviceError, OutputError, ParameterError, UnboundedLatencyError
 from unmuffle.io import read
@@ -53,6 +55,40 @@ def paced(session_box):
             time.sleep(1e-4)
 
     return wait
+
+
+@dataclass(frozen=True)
+class Breaking(Enhancer):
+    """The input at half its level, 20 ms late, until something happens after two seconds of sound."""
+
+    fault: str = "raise"
+    gone: list = field(default_factory=list, compare=False, repr=False)
+    name: ClassVar[str] = "breaking"
+
+    def kernel(self, sample_rate, channels):
+        return _Breaking(self, channels)
+
+
+class _Breaking(StepKernel):
+    def __init__(self, method, channels):
+        super().__init__(channels, RATE // 100, 2 * RATE // 100)
+        self.method, self.passed = method, 0
+
+    def init(self):
+        return np.zeros((self.channels, self.latency_samples), np.float32)
+
+    def step(self, x, state):
+        self.passed += x.shape[1]
+        if self.passed > 2 * RATE or self.method.gone:
+            self.method.gone.append(self.method.fault)
+            if self.method.fault == "raise":
+                raise RuntimeError("the network is broken")
+            if self.method.fault == "slow":
+                time.sleep(3.0 * x.shape[1] / RATE)
+            else:
+                x = x * np.float32(np.nan)
+        joined = np.concatenate((state, 0.5 * x), axis=1)
+        return joined[:, : x.shape[1]], joined[:, x.shape[1] :]
 
 
 # -- sound ---------------------------------------------------------------------------------------
@@ -306,3 +342,42 @@ def test_two_recordings_in_a_second_have_two_names(tmp_path):
             after(session, session.passed_s + 0.1)
             session.stop_recording()
     assert len(list(tmp_path.iterdir())) == 4
+
+
+# -- a method that fails -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("fault", "said"), [("raise", "the network is broken"), ("nan", "NaN")])
+def test_a_method_that_fails_gives_way_to_classic_without_a_gap(fault, said):
+    """From some sample on the loudspeaker gets what classic makes of the microphone, at the delay there was before."""
+    box = [None]
+    sound = FakeSound(round_and_round(noise(), RATE), Script(speed=0, before=paced(box)), rate=RATE, keep=6 * RATE)
+    session = box[0] = Session(Settings(Breaking(fault), block_ms=10.0), sound)
+    with session:
+        delay = session.live.delay_samples
+        wait_for(session, lambda: session.passed_s > 5.0)
+        shown = session.status()
+        assert session.live.delay_samples == delay
+    assert shown.method == "classic for breaking"
+    assert any(said in note and "classic goes on" in note for note in session.notes)
+    assert (shown.counts.failures, shown.counts.dry_samples, shown.counts.late) == (0, 0, 0)  # never unchanged
+    stream = session.sound.streams[0]
+    n = stream.position
+    kept = np.empty((2, min(n, 6 * RATE) - RATE // 10), np.float32)
+    assert stream.kept.read(n - kept.shape[1], kept)
+    heard = np.resize(noise(), n)
+    late = np.concatenate((np.zeros(delay, np.float32), heard))[n - kept.shape[1] : n]
+    before = slice(0, round(1.5 * RATE))
+    np.testing.assert_allclose(kept[0, before], 0.5 * late[before], atol=1e-6)
+    # Noise alone: classic takes more than 6 dB of it within the second that the switch is ago, and never is it silent.
+    after = kept[0, -RATE:]
+    assert 0.001 < np.std(after) < 0.05
+    level = np.sqrt(np.mean(np.reshape(kept[0, : kept.shape[1] // 160 * 160], (-1, 160)) ** 2, axis=1))
+    assert level.min() > 1e-3
+
+
+def test_a_method_that_is_too_slow_gives_way_too():
+    sound = FakeSound(round_and_round(noise(), RATE), Script(), rate=RATE)
+    with Session(Settings(Breaking("slow"), block_ms=20.0), sound) as session:
+        wait_for(session, lambda: session.status().method == "classic for breaking")
+        assert any("is too slow: classic goes on" in note for note in session.notes)

@@ -4,14 +4,16 @@ Half of this is marked slow, for no other reason than that each takes a second o
 """
 
 import itertools
+import json
 import re
+import sys
 import time
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from page_helpers import browsing, watched
-from server_helpers import Running, running
+from server_helpers import CODE, DEFAULTS, Running, running
 
 from unmuffle import enhance, enhance_file
 from unmuffle.enhancers.registry import load
@@ -433,6 +435,45 @@ def test_live_samples_are_those_of_the_library(browser, server):
     assert np.std(wanted) < np.std(dry)
     played = enveloped(np.tile(voiced(4.0, 48000, seed=5)[0], 3), 48000)
     assert best_match(enveloped(x[: 2 * rate], rate), played) > 0.9  # and it was the microphone
+
+
+BREAKABLE = """
+import os, sys
+from unmuffle.enhancers.spectral import suppressor
+step = suppressor._SuppressorKernel.step_bins
+def broken(self, spectrum, state):
+    if self.method.name == "wiener" and os.path.exists({marker!r}):
+        raise MemoryError("out of memory")
+    return step(self, spectrum, state)
+suppressor._SuppressorKernel.step_bins = broken
+"""
+
+
+@pytest.mark.parametrize("back", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_method_that_fails_is_told_on_the_page(browser, tmp_path, back):
+    marker = tmp_path / "broken"
+    (tmp_path / "spool").mkdir()
+    settings = json.dumps({**DEFAULTS, "spool_dir": str(tmp_path / "spool")})
+    server = Running(tmp_path, command=[sys.executable, "-c", BREAKABLE.format(marker=str(marker)) + CODE, settings])
+    try:
+        with watched(browser, server.url, "/#live") as tab:
+            page = tab.page
+            page.evaluate(FEWER_SAMPLES)
+            page.select_option("#live-method", "wiener")
+            page.click("#live-start")
+            tab.wait("unmuffle.live.last.wet")
+            marker.touch()
+            tab.wait("unmuffle.live.last.switched?.to === 'spare'")
+            assert page.inner_text("#live-state") == "wiener has failed: classic goes on at the same delay."
+            assert page.is_visible("#live-state")
+            assert not page.is_visible("#live-failure")  # nothing that the listener has to do
+            assert page.evaluate("unmuffle.live.last.after > 0.001")
+            if back:  # it is tried again after ten seconds
+                marker.unlink()
+                tab.wait("unmuffle.live.last.switched.to === 'main'")
+                assert page.inner_text("#live-state").startswith("Running: wiener")
+    finally:
+        server.stop()
 
 
 @pytest.mark.slow

@@ -125,6 +125,7 @@ def test_a_stream_whose_method_fails_goes_on_and_says_so(server, how, rng):
     np.testing.assert_allclose(y[160:15800], 0.25 * x[:15640], atol=1e-6)
     assert 0 < np.std(y[20000:]) < 0.05  # the classical method is at work
     assert told[0]["type"] == "switched"
+    assert told[0]["method"] == "classic"
     assert (told[0]["to"], told[0]["reason"]) == ("spare", {"raise": "error", "nan": "non-finite"}[how])
     assert (stats["active"], stats["switches"]) == ("spare", 1)
     found = metric(server, "unmuffle_stream_switches_total")

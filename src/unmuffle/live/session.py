@@ -7,6 +7,7 @@ import math
 import os
 import sys
 import time
+from collections import deque
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
@@ -18,6 +19,7 @@ from ..engine.meter import FLOOR_DBFS, Level, Meter, mean_level
 from ..engine.stream import Counts, LiveStream, Load, hurry
 from ..enhancers.base import Enhancer
 from ..errors import DeviceError, OutputError, ParameterError
+from ..quality.fallback import MAIN, SPARE, Guarded, Switch, guard_for
 from .blocks import Watch, block_of, choose
 from .devices import Device, close, find
 from .recorder import Recorder
@@ -43,6 +45,9 @@ may take seconds to go on."""
 
 CUSHION = 4
 """Blocks in the driver's buffer that are asked for, once it has lost some; until then as few as it can."""
+
+BEHIND_S = 1.0
+"""A method that has fallen so far behind real time gives way to a lighter one (:mod:`unmuffle.quality.fallback`)."""
 
 WINDOW_S = 0.3
 """Span over which levels and the reduction are measured."""
@@ -168,6 +173,9 @@ class Session:
         self._callbacks = 0
         self._heard_at = 0.0
         self._told: set[str] = set()
+        self._guard: Guarded
+        self._switches: deque[Switch] = deque()  # from the thread in which the method runs
+        self._active_method = MAIN
 
     # -- opening and closing ---------------------------------------------------------------------
 
@@ -225,8 +233,12 @@ class Session:
     def _open(self, block: int, reserve: int = 1) -> None:
         wanted = self.settings
         outputs = min(self.output.outputs, max(2, wanted.channels))
+        self._guard = guard_for(
+            wanted.enhancer, self.rate, wanted.channels, block, behind_s=BEHIND_S, notify=self._switches.append
+        )
+        self._active_method = MAIN
         self.live = LiveStream(
-            wanted.enhancer, self.rate, inputs=wanted.channels, outputs=outputs,
+            self._guard, self.rate, inputs=wanted.channels, outputs=outputs,
             block=block, inline=wanted.inline, reserve=reserve,
         )  # fmt: skip
         self.live.warm_up()
@@ -301,6 +313,8 @@ class Session:
                 f"the sound device has not called for {now - self._heard_at:.0f} s "
                 f"({self.input.name!r} to {self.output.name!r}); it has gone, or another program holds it"
             )
+        while self._switches:
+            self._switched(self._switches.popleft())
         counts = self.live.counts
         if counts.misfits > self._misfit + 20:
             raise DeviceError(f"{self.input.name!r} changed its format while it ran; start again")
@@ -315,6 +329,31 @@ class Session:
         if self.recorder is not None and self.recorder.error:
             self._note_once(f"the recording stopped: {self.recorder.error}")
         self._adapt(counts, now)
+
+    def _switched(self, switch: Switch) -> None:
+        """The guard went to another method: say so."""
+        self._active_method = switch.to
+        name = self.settings.enhancer.name
+        if switch.to == MAIN:
+            self._note(f"{name} runs again")
+            return
+        why = "is too slow" if switch.reason == "behind" else f"failed ({switch.detail})"
+        instead = f"{self._spare} goes on" if switch.to == SPARE and self._spare else "the microphone passes unchanged"
+        self._note(f"{name} {why}: {instead}")
+
+    @property
+    def method(self) -> str:
+        """What is heard: the method, or what stands in for it."""
+        name = self.settings.enhancer.name
+        if self._active_method == MAIN:
+            return name
+        return f"{(self._active_method == SPARE and self._spare) or 'nothing'} for {name}"
+
+    @property
+    def _spare(self) -> str:
+        """The method that stands in, if it is one."""
+        spare = self._guard.spare.name
+        return "" if spare == "identity" else spare
 
     def _active(self, stream: Any) -> bool:
         try:
@@ -485,7 +524,7 @@ class Session:
         recorder = self.recorder
         return Status(
             elapsed_s=now - self._began,
-            method=self.settings.enhancer.name,
+            method=self.method,
             rate=self.rate,
             channels=live.inputs,
             block=live.largest,

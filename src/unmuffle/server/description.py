@@ -120,8 +120,8 @@ _TO_CLIENT = {
          "active": "main, spare or dry", "switches": "how often that changed",
          "quality": "figures of the last window that was measured, or null"}, "counters"),
     "switched": (
-        {"to": "main, spare or dry (the input)", "reason": "error, non-finite, behind or recovered",
-         "at_s": "seconds of sound so far"},
+        {"to": "main, spare or dry (the input)", "method": "what is heard from now on",
+         "reason": "error, non-finite, behind or recovered", "at_s": "seconds of sound so far"},
         "the method failed, or runs again; the stream goes on at the same latency",
     ),
     "draining": ({"seconds": "until the connection is cut"}, "the server is about to stop"),

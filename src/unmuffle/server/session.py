@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ..enhancers.base import Enhancer, Stream
+from ..enhancers.compose import Identity
 from ..errors import NonFiniteError, UnboundedLatencyError, UnmuffleError
-from ..quality.fallback import MAIN, Switch, guard_for
+from ..quality.fallback import DRY, MAIN, SPARE, Switch, guard_for
 from ..quality.figures import Figures
 from ..quality.monitor import StreamMonitor
 from ..signal.blocks import Samples
@@ -91,6 +92,7 @@ class Session:
         self._monitor: StreamMonitor | None = None
         self._figures: Figures | None = None
         self._active = MAIN
+        self._names: dict[str, str] = {}
         self.switches = 0
         self.expired: Fault | None = None
         self.load = self.direct_load = 0.0
@@ -224,9 +226,11 @@ class Session:
         enhancer = hello.enhancer()
         behind_s = self._state.config.behind_s or float("inf")
         try:
-            return guard_for(
+            guard = guard_for(
                 enhancer, hello.rate, hello.channels, hello.block_size, behind_s=behind_s, notify=self._switched
             )
+            self._names = {MAIN: hello.method, SPARE: guard.spare.name, DRY: Identity.name}
+            return guard
         except UnboundedLatencyError:
             return enhancer  # refused when its stream is made, in better words
 
@@ -239,7 +243,10 @@ class Session:
         self.switches += 1
         self._state.metrics.switches.labels(switch.to, switch.reason).inc()
         self._state.surveyor.switched(switch, hello.method)
-        message = {"type": "switched", "to": switch.to, "reason": switch.reason, "at_s": round(switch.at_s, 3)}
+        message = {
+            "type": "switched", "to": switch.to, "method": self._names[switch.to], "reason": switch.reason,
+            "at_s": round(switch.at_s, 3),
+        }  # fmt: skip
         loop.call_soon_threadsafe(lambda: loop.create_task(self.announce(message)))
 
     def _measured(self, figures: Figures) -> None:

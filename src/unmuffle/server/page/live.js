@@ -11,6 +11,8 @@ const BLOCK_S = 0.01;
 const FIRST_DELAY_S = 0.05;
 const HISTORY = 400; // reports of 50 ms
 
+const REASONS = { error: 'has failed', 'non-finite': 'has failed', behind: 'is too slow for this server' };
+
 const toDb = (x) => (x > 1e-6 ? 20 * Math.log10(x) : -120);
 const ms = (s) => `${(1000 * s).toFixed(s < 0.1 ? 1 : 0)} ms`;
 
@@ -144,10 +146,14 @@ export class LivePanel {
       if (message.type === 'ready') {
         this.running.ready = message;
         this.#fail('');
-        this.#state(`Running: ${message.method} at ${message.rate / 1000} kHz, blocks of ${1000 * message.block_size / message.rate} ms.`);
+        this.#running();
       } else if (message.type === 'stats') {
         this.last.stats = message;
         $('live-server').textContent = `${message.server_ms.p50.toFixed(1)} / ${message.server_ms.p99.toFixed(1)} ms`;
+      } else if (message.type === 'switched') {
+        this.last.switched = message;
+        if (message.to === 'main') this.#running();
+        else this.#state(`${this.running.ready.method} ${REASONS[message.reason]}: ${message.method === 'identity' ? 'you hear the input' : `${message.method} goes on`} at the same delay.`);
       } else if (message.type === 'draining') this.#state('The server is about to stop.');
       else if (message.type === 'error') this.#fail(message.error);
     } else if (data.type === 'begun') {
@@ -160,6 +166,11 @@ export class LivePanel {
       this.stop();
       this.#fail(data.fault.error);
     }
+  }
+
+  #running() {
+    const { method, rate, block_size: block } = this.running.ready;
+    this.#state(`Running: ${method} at ${rate / 1000} kHz, blocks of ${1000 * block / rate} ms.`);
   }
 
   #heardBridge(data) {
