@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import UnmuffleError
 from . import common
+
+if TYPE_CHECKING:
+    from ..io import MediaInfo, MediaReader
 
 
 def register(app: typer.Typer) -> None:
@@ -16,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def info(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Audio or video files.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Audio or video files; - is a pipe.")],
     levels: Annotated[bool, typer.Option("--levels", help="Also read the sound: peak, loudness, clipping.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
 ) -> None:
@@ -25,7 +28,7 @@ def info(
 
     rows: list[dict[str, Any]] = []
     failed = 0
-    sources = [job.source for job in plan(files)]
+    sources = ["-"] if files == ["-"] else [job.source for job in plan(files)]
     for name in sources:
         try:
             rows.append(_describe(name, levels))
@@ -49,11 +52,20 @@ def info(
 
 
 def _describe(name: str, levels: bool) -> dict[str, Any]:
-    from ..io import probe
+    from ..io import open_reader, probe
 
-    found = probe(name)
-    row: dict[str, Any] = {
-        "path": name,
+    if levels or name == "-":  # a pipe can be read only once
+        with open_reader(name) as reader:
+            row = _facts(reader.info)
+            if levels:
+                row.update(_levels(reader))
+        return row
+    return _facts(probe(name))
+
+
+def _facts(found: MediaInfo) -> dict[str, Any]:
+    return {
+        "path": found.path,
         "container": found.container,
         "codec": found.codec,
         "sample_format": found.quality,
@@ -66,26 +78,21 @@ def _describe(name: str, levels: bool) -> dict[str, Any]:
         "audio_tracks": found.audio_tracks,
         "tags": dict(found.tags),
     }
-    if levels:
-        row.update(_levels(name))
-    return row
 
 
-def _levels(name: str) -> dict[str, Any]:
+def _levels(reader: MediaReader) -> dict[str, Any]:
     import numpy as np
 
-    from ..io import open_reader
     from ..signal.loudness import LoudnessMeter
 
     peak, power, clipped, count = 0.0, 0.0, 0, 0
-    with open_reader(name) as reader:
-        meter = LoudnessMeter(reader.info.sample_rate, reader.info.channels)
-        for block in reader.blocks():
-            peak = max(peak, float(np.max(np.abs(block), initial=0.0)))
-            power += float(np.sum(block.astype(np.float64) ** 2))
-            clipped += int(np.count_nonzero(np.abs(block) >= 0.9999))
-            count += block.size
-            meter.push(block)
+    meter = LoudnessMeter(reader.info.sample_rate, reader.info.channels)
+    for block in reader.blocks():
+        peak = max(peak, float(np.max(np.abs(block), initial=0.0)))
+        power += float(np.sum(block.astype(np.float64) ** 2))
+        clipped += int(np.count_nonzero(np.abs(block) >= 0.9999))
+        count += block.size
+        meter.push(block)
     return {
         "peak_dbfs": _db(peak**2),
         "rms_dbfs": _db(power / max(count, 1)),
