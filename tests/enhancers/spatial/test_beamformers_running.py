@@ -140,6 +140,35 @@ def test_faulty_channels_give_finite_sound(scene, name, fault):
     assert np.abs(out).max() < 20.0
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("mvdr", {}), ("mvdr", {**STEERED, "form": "steered"}), ("gev", {}), ("mwf", {}), ("mask-mvdr", {})],
+)
+@pytest.mark.parametrize("level", [0.0, 1e-4])
+def test_a_dead_reference_is_stood_in_for(scene, name, values, level):
+    voice, rest = (x.copy() for x in scene)
+    voice[0] *= level
+    rest[0] *= level
+    before = max(si_sdr(s, s + v) for s, v in zip(voice[1:], rest[1:], strict=True))
+    out = run_offline(load(name, **values), voice + rest, RATE)
+    late = slice(RATE, None)
+    assert max(si_sdr(s[late], out[0, late]) for s in voice[1:]) - before >= 2.0
+    # At the level of a living microphone, not at that of the dead one.
+    assert np.std(out) > 0.3 * np.std(voice[1])
+
+
+def test_a_microphone_that_comes_back_is_the_reference_again(scene):
+    x = sum(scene)[:, : 2 * RATE].copy()
+    x[0, : RATE // 2] = 0.0
+    kernel = load("mvdr").kernel(RATE, 4)
+    kernel.push(x[:, : RATE // 2])
+    seen = [kernel._state[1]["brain"]["reference"]]
+    kernel.push(x[:, RATE // 2 :])
+    seen.append(kernel._state[1]["brain"]["reference"])
+    assert seen[0] != 0
+    assert seen[1] == 0
+
+
 def test_sixty_four_microphones_work():
     x = 0.1 * np.random.default_rng(3).standard_normal((64, 3200)).astype(np.float32)
     for name in ("delay-and-sum", "mvdr"):

@@ -6,6 +6,8 @@ r"""Beamforming a whole recording: the masks see all of it, and so do the covari
 4. the reference microphone: the one with the best SNR, unless it is given;
 5. the weights, in one of the forms of :mod:`.mvdr`, or :mod:`.gev` or :mod:`.mwf`.
 
+Microphones that are dead (:func:`~unmuffle.signal.channels.dead_channels`) take no part, and stand in for nothing.
+
 One set of weights for all of it: nobody may move. Frames are longer than those of the streaming form (128 ms), as the
 echoes of a room have to fit into one for the voice to be of rank one. No geometry is needed.
 
@@ -22,6 +24,7 @@ import numpy as np
 
 from ...errors import ParameterError
 from ...signal.blocks import Samples
+from ...signal.channels import dead_channels
 from ...signal.covariance import spatial_covariance
 from ...signal.stft import Frames
 from ..base import Framed, Kernel, WholeKernel
@@ -80,16 +83,23 @@ class _BatchKernel(WholeKernel):
     def run(self, x: Samples) -> Samples:
         if self.channels == 1:
             return x
-        frames, method = self.frames, self.method
-        held = np.zeros((self.channels, frames.size - frames.hop), np.float32)
+        dead = dead_channels(x)
+        alive = [m for m in range(self.channels) if m not in dead]
+        reference = alive.index(self.method.reference) if self.method.reference in alive else -1
+        return self._beam(x[alive], reference) if len(alive) > 1 else x[alive[:1]]
+
+    def _beam(self, x: Samples, wanted: int) -> Samples:
+        """Several microphones, all of them alive, to one; ``wanted`` is the reference, or -1."""
+        frames, method, channels = self.frames, self.method, x.shape[0]
+        held = np.zeros((channels, frames.size - frames.hop), np.float32)
         count = -(-(x.shape[1] + frames.latency) // frames.hop)
-        tail = np.zeros((self.channels, count * frames.hop - x.shape[1]), np.float32)
+        tail = np.zeros((channels, count * frames.hop - x.shape[1]), np.float32)
         spectra, _ = frames.forward(np.concatenate((x, tail), axis=1), held)
         guess = whole_mask(method.masks, method.spec, frames.sample_rate, x, spectra)
         mask = cgmm(spectra, guess, method.iterations)
         double = spectra.astype(np.complex128)
         speech, noise = spatial_covariance(double, mask), spatial_covariance(double, 1.0 - mask)
-        reference = method.reference if method.reference >= 0 else best_reference(speech, noise)
+        reference = wanted if wanted >= 0 else best_reference(speech, noise)
         out = apply(method.weights(speech, noise, reference), double)[np.newaxis].astype(np.complex64)
         y, _ = frames.inverse(out, held[:1])
         return y[:, frames.latency : frames.latency + x.shape[1]]

@@ -11,6 +11,10 @@ For every frame, in this order:
 The output stands in for microphone ``reference``: the voice comes out as that one hears it (of fixed beams: its direct
 sound). One microphone alone is passed on unchanged. Until anything was learnt, the reference microphone is.
 
+A dead microphone, 60 dB or more below the loudest one, hears no voice: beamformers that learn leave it out of the
+steering, and where it is the reference the loudest one is that instead, for as long as it is dead. Fixed beams keep
+their weights.
+
 Geometry: ``array`` and a direction, where a method needs them. Without an array the microphones are taken for a line
 with 5 cm between neighbours, seen from broadside: two or more microphones side by side, the voice in front.
 """
@@ -19,7 +23,7 @@ from __future__ import annotations
 
 import abc
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +46,10 @@ POST_MEMORY_S = 0.1
 """Averaging time of the densities of Zelinski's and McCowan's post-filters."""
 WINDOW_S = 4.0
 """Sound that the sliding CGMM keeps."""
+DEAD = 1e-6
+"""Power of a microphone beside that of the loudest, below which it is dead."""
+POWER_MEMORY_S = 2.0
+"""Time constant of these powers."""
 
 
 @dataclass(frozen=True)
@@ -241,18 +249,26 @@ class AdaptiveBrain(Brain):
                 self.turn,
             )
         self.residual = postfilter.Residual(frames.bins, channels) if method.post == "residual" else None
+        self.power_keep = math.exp(-hop_s / POWER_MEMORY_S)
+        # The same method for each reference that may have to stand in for a dead one.
+        self.referring = [method if m == method.reference else replace(method, reference=m) for m in range(channels)]
 
     def begin(self) -> Any:
         """The reference microphone, until something was learnt."""
-        conjugate = np.zeros((self.bins, self.channels), np.complex128)
-        conjugate[:, self.method.reference] = 1.0
         return {
             "masks": self.source.begin(),
             "tracker": self.tracker.begin(),
-            "conjugate": conjugate,
+            "conjugate": self._only(self.method.reference),
             "frame": 0,
             "residual": None if self.residual is None else self.residual.begin(),
+            "power": np.zeros(self.channels),
+            "reference": self.method.reference,
         }
+
+    def _only(self, reference: int) -> Complex:
+        conjugate = np.zeros((self.bins, self.channels), np.complex128)
+        conjugate[:, reference] = 1.0
+        return conjugate
 
     def masks(self, frames: Complex, state: Any) -> Real | None:
         """From the source; all noise in the first ``noise_s``."""
@@ -266,6 +282,7 @@ class AdaptiveBrain(Brain):
         """Learn from a frame, then put the weights on it."""
         assert mask is not None  # this brain always makes them
         self.tracker.step(frame, mask, state["tracker"])
+        self._refer(frame, state)
         which = slice(state["frame"] % self.turn, None, self.turn)
         if which.start < self.bins:
             self._learn(which, state)
@@ -273,16 +290,37 @@ class AdaptiveBrain(Brain):
         out: Complex = np.sum(state["conjugate"] * frame, axis=1)
         return out
 
+    def _refer(self, frame: Complex, state: Any) -> None:
+        """Choose the reference: the one that was asked for, or the loudest while that is dead."""
+        state["power"] *= self.power_keep
+        state["power"] += np.sum(frame.real**2 + frame.imag**2, axis=0)
+        power, wanted = state["power"], self.method.reference
+        reference = wanted if power[wanted] >= DEAD * power.max() else int(np.argmax(power))
+        if reference != state["reference"]:
+            state["reference"], state["conjugate"] = reference, self._only(reference)
+
     def _learn(self, which: slice, state: Any) -> None:
         speech, noise = self.tracker.covariances(state["tracker"], which)
-        steering = None if self.all_steering is None else self.all_steering[which]
-        weights = self.method.solve(speech, noise, steering)
+        reference = state["reference"]
+        steering = None if self.all_steering is None else self._steering(which, state)
+        weights = self.referring[reference].solve(speech, noise, steering)
         state["conjugate"][which] = weights.conj()
         if self.residual is not None:
             if steering is None:
-                steering = relative_transfer(speech, noise, self.method.reference, self.method.loading)
+                steering = relative_transfer(speech, noise, reference, self.method.loading)
             first = steering if steering.ndim == 2 else steering[..., 0]  # of several conditions, the voice
             self.residual.prepare(which, weights, first, noise, self.method.loading, state["residual"])
+
+    def _steering(self, which: slice, state: Any) -> Complex:
+        """Of microphones that live, 1 at the reference."""
+        assert self.all_steering is not None
+        steering, power = self.all_steering[which], state["power"]
+        alive = power >= DEAD * power.max()
+        if alive.all():
+            return steering
+        shape = (1, -1) + (1,) * (steering.ndim - 2)
+        out: Complex = np.where(alive.reshape(shape), steering / steering[:, [state["reference"]]], 0.0)
+        return out
 
     def post(self, frame: Complex, out: Complex, floor: float, state: Any) -> Real | None:
         """The residual-noise gain, if it was asked for."""
