@@ -87,7 +87,7 @@ class State:
         self.requests = 0
         self.ready = False
         self.draining = False
-        self.methods: list[dict[str, Any]] | None = None
+        self._methods: asyncio.Task[list[dict[str, Any]]] | None = None
         self.turn = Turn()
         self.direct_s = 0.0  # what the methods of streams in the event loop took, by what was measured for each
         self._window = [0, 0]  # frames and late ones since the last look
@@ -103,7 +103,14 @@ class State:
         self.metrics.watch(self)
         await self.crew.start()
         self._sweeper = asyncio.create_task(self._sweep())
+        # Half a second of loading, most of it numba: done while nobody waits, and not by the first visit of the page.
+        self._methods = asyncio.create_task(asyncio.to_thread(describe_methods))
         self.ready = True
+
+    async def methods(self) -> list[dict[str, Any]]:
+        """All methods, as :func:`describe_methods` tells them."""
+        assert self._methods is not None
+        return await asyncio.shield(self._methods)
 
     async def stop(self) -> None:
         """End all that is left and tidy up."""
@@ -111,6 +118,8 @@ class State:
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.wait([self._sweeper])
+        if self._methods is not None:
+            await asyncio.wait([self._methods])
         await self.jobs.close()
         await self.crew.close()
         self.lanes.close()
@@ -366,9 +375,7 @@ def _service(app: FastAPI, state: State) -> None:
 
     @app.get("/methods", summary="Methods and their parameters")
     async def methods() -> JSONResponse:
-        if state.methods is None:
-            state.methods = await asyncio.to_thread(describe_methods)
-        return JSONResponse({"default": registry.DEFAULT, "methods": state.methods})
+        return JSONResponse({"default": registry.DEFAULT, "methods": await state.methods()})
 
     @app.get("/asyncapi.json", summary="Description of the WebSocket protocol")
     async def asyncapi() -> JSONResponse:
