@@ -42,12 +42,12 @@ from unmuffle.enhancers.spatial import algebra, mvdr, mwf
 from unmuffle.evaluate.si_sdr import si_sdr
 from unmuffle.signal.channels import dead_channels
 from unmuffle.signal.covariance import spatial_covariance
-from unmuffle.signal.steering import point_at
+from unmuffle.signal.steering import diffuse_coherence, near_field, point_at
 from unmuffle.signal.stft import StftSpec, StreamingStft
 
 RATE = sim.RATE
 SECONDS = 8
-LONG = StftSpec(256.0, 64.0)
+SHORT, LONG = StftSpec(64.0, 16.0), StftSpec(256.0, 64.0)
 
 
 def spectra(x: np.ndarray) -> tuple[np.ndarray, StreamingStft]:
@@ -72,6 +72,22 @@ def oracle(take: sim.Take, wiener: bool = False) -> np.ndarray:
 def direction(take: sim.Take, which: int = 0) -> dict[str, float | str]:
     place = take.scene.sources[which]
     return {"array": take.scene.array, "azimuth_deg": place.azimuth_deg, "elevation_deg": place.elevation_deg}
+
+
+def placed(take: sim.Take) -> np.ndarray:
+    """Our MVDR with what pyroomacoustics' gets: the points of talker and interferer, and how loud the rest is."""
+    stft = StreamingStft(SHORT, RATE, len(take.heard))
+    frequencies, array = stft.frames.frequencies, take.scene.geometry
+    talker, other = (
+        near_field(array, frequencies, point_at(p.azimuth_deg, p.elevation_deg, p.distance_m), reference=0)
+        for p in take.scene.sources
+    )
+    rest = np.mean(take.diffuse.astype(float) ** 2) / np.mean(take.interferer.astype(float) ** 2)
+    noise = other[:, :, None] * other[:, None, :].conj() + rest * diffuse_coherence(array, frequencies)
+    x = stft.forward(np.pad(take.heard, ((0, 0), (0, 2 * stft.frames.size)))).astype(complex)
+    out = algebra.apply(mvdr.steered(noise, talker, 1e-2), x)[None].astype(np.complex64)
+    late = stft.frames.latency
+    return StreamingStft(SHORT, RATE, 1).inverse(out)[0, late : late + take.heard.shape[1]]
 
 
 def ours(name: str, steered: bool = False, **values):
@@ -137,6 +153,7 @@ METHODS = {
     "superdirective + McCowan": ours("superdirective", True, post="mccowan"),
     "pyroomacoustics, delay-and-sum": peer("ds"),
     "pyroomacoustics, MVDR": peer("mvdr"),
+    "MVDR, positions known": placed,
     "gsc": ours("gsc", True),
     "lcmv, interferer nulled": nulled,
     "mvdr, steered": ours("mvdr", True, form="steered"),
