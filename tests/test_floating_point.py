@@ -72,7 +72,7 @@ check("training")
 def run(code):
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", HEAD + code], env=environment, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", HEAD + code], env=environment, capture_output=True, text=True, timeout=1800, check=False
     )
     assert done.returncode == 0, done.stderr
 

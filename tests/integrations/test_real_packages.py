@@ -69,7 +69,7 @@ def test_pipecat(tone):
 def test_pipecat_in_a_real_transport(tone):
     """Pipecat's own input transport calls the filter, and pushes what it gives down the pipeline."""
     pytest.importorskip("pipecat")
-    from pipecat.frames.frames import InputAudioRawFrame
+    from pipecat.frames.frames import InputAudioRawFrame, StartFrame
     from pipecat.pipeline.pipeline import Pipeline
     from pipecat.processors.frame_processor import FrameProcessor
     from pipecat.transports.base_input import BaseInputTransport
@@ -83,7 +83,7 @@ def test_pipecat_in_a_real_transport(tone):
     except ImportError:
         pytest.skip("this version of Pipecat starts its pipelines in another way")
 
-    heard = []
+    heard, begun = [], asyncio.Event()
 
     class Input(BaseInputTransport):
         async def start(self, frame):
@@ -93,6 +93,8 @@ def test_pipecat_in_a_real_transport(tone):
     class Listener(FrameProcessor):
         async def process_frame(self, frame, direction):
             await super().process_frame(frame, direction)
+            if isinstance(frame, StartFrame):
+                begun.set()
             if isinstance(frame, InputAudioRawFrame):
                 heard.append(frame.audio)
             await self.push_frame(frame, direction)
@@ -105,17 +107,15 @@ def test_pipecat_in_a_real_transport(tone):
         source = Input(params)
         task = PipelineTask(Pipeline([source, Listener()]), params=PipelineParams(audio_in_sample_rate=RATE))
         running = asyncio.create_task(PipelineRunner(handle_sigint=False).run(task))
-        await asyncio.sleep(0.5)
+        await begun.wait()  # the last of the pipeline has started, so all have
         for i in range(0, RATE // 2, 960):
             await source.push_audio_frame(InputAudioRawFrame(tone[i : i + 960].tobytes(), RATE, 1))
-        for _ in range(100):
-            if sum(map(len, heard)) >= RATE:
-                break
+        while sum(map(len, heard)) < RATE:
             await asyncio.sleep(0.05)
         await task.cancel()
         await running
 
-    asyncio.run(asyncio.wait_for(talk(), 60))
+    asyncio.run(asyncio.wait_for(talk(), 300))
     np.testing.assert_array_equal(np.frombuffer(b"".join(heard), np.int16), tone[: RATE // 2])
 
 

@@ -26,7 +26,7 @@ def recipe(begin):
 def run(line, folder):
     paths = os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=folder, capture_output=True, env=environment, timeout=120)
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=folder, capture_output=True, env=environment, timeout=600)
     assert done.returncode == 0, done.stderr.decode()
     return done
 

@@ -26,7 +26,7 @@ EXTENSIONS = [".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".w64", ".mkv"]
 def run(code: str, *args: str, **options: object) -> subprocess.CompletedProcess[bytes]:
     environment = {**os.environ, "PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(  # type: ignore[call-overload, no-any-return]
-        [sys.executable, "-W", "error", "-c", code, *args], capture_output=True, env=environment, timeout=120, **options
+        [sys.executable, "-W", "error", "-c", code, *args], capture_output=True, env=environment, timeout=600, **options
     )
 
 
@@ -62,7 +62,7 @@ def test_ctrl_c_of_a_real_process(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=600)
     assert b"KeyboardInterrupt" in stderr
     assert process.returncode != 0
     assert [p.name for p in tmp_path.iterdir()] == ["a.flac"]

@@ -41,7 +41,7 @@ def command(raw_in: str = "", raw_out: str = "", where: str = "-") -> list[str]:
 
 
 def piped(data: bytes, **options: str) -> bytes:
-    result = subprocess.run(command(**options), input=data, capture_output=True, env=ENVIRONMENT, timeout=60)
+    result = subprocess.run(command(**options), input=data, capture_output=True, env=ENVIRONMENT, timeout=600)
     assert result.returncode == 0, result.stderr.decode()
     assert result.stderr == b""
     return result.stdout
@@ -112,7 +112,7 @@ def test_named_pipes(tmp_path: Path) -> None:
     ("data", "error"), [(b"", "NotAudioError"), (b"hello world, no sound here" * 50, "NotAudioError")]
 )
 def test_no_audio_on_standard_input(data: bytes, error: str) -> None:
-    result = subprocess.run(command(), input=data, capture_output=True, env=ENVIRONMENT, timeout=60)
+    result = subprocess.run(command(), input=data, capture_output=True, env=ENVIRONMENT, timeout=600)
     assert result.returncode == 3
     assert result.stderr.decode().startswith(error)
 
@@ -120,7 +120,7 @@ def test_no_audio_on_standard_input(data: bytes, error: str) -> None:
 def test_a_wav_pipe_that_breaks_off(tmp_path: Path) -> None:
     write(tmp_path / "a.wav", noise(2, 5000), RATE, "PCM_16")
     data = (tmp_path / "a.wav").read_bytes()[:-1000]
-    result = subprocess.run(command(), input=data, capture_output=True, env=ENVIRONMENT, timeout=60)
+    result = subprocess.run(command(), input=data, capture_output=True, env=ENVIRONMENT, timeout=600)
     assert result.returncode == 3
     assert result.stderr.decode().startswith("TruncatedError")
 
@@ -145,7 +145,7 @@ def test_a_reader_that_stops_is_an_output_error() -> None:
         process.stdout.read(1000)
         process.stdout.close()
         stderr = process.stderr.read()
-        process.wait(timeout=60)
+        process.wait(timeout=600)
         thread.join()
         try:
             process.stdin.close()
@@ -179,12 +179,12 @@ def test_between_two_ffmpegs(tmp_path: Path) -> None:
     )
     middle = subprocess.Popen(command(), stdin=first.stdout, stdout=subprocess.PIPE, env=ENVIRONMENT)
     last = subprocess.run(
-        ["ffmpeg", "-v", "error", "-i", "-", "-f", "s16le", "-"], stdin=middle.stdout, capture_output=True, timeout=60
+        ["ffmpeg", "-v", "error", "-i", "-", "-f", "s16le", "-"], stdin=middle.stdout, capture_output=True, timeout=600
     )
     for process in (first, middle):
         assert process.stdout is not None
         process.stdout.close()
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=600) == 0
     assert last.stderr == b""
     assert last.stdout == (x * 32768).astype("<i2").T.tobytes()
 
@@ -194,9 +194,9 @@ def test_with_sox(tmp_path: Path) -> None:
     data = (quantise(noise(2, 20_011), "PCM_16") * 32768).astype("<i2").T.tobytes()
     unknown = piped(data, raw_in="s16le")  # a WAV header that does not state its length
     sox = ["sox", "-V1", "-t", "wav", "-", "-t", "raw", "-e", "signed", "-b", "16", "-"]
-    result = subprocess.run(sox, input=unknown, capture_output=True, timeout=60)
+    result = subprocess.run(sox, input=unknown, capture_output=True, timeout=600)
     assert result.returncode == 0
     assert result.stdout == data
     raw = ["sox", "-V1", "-t", "raw", "-r", "48000", "-c", "2", "-e", "signed", "-b", "16", "-", "-t", "wav", "-"]
-    streamed = subprocess.run(raw, input=data, capture_output=True, timeout=60).stdout  # sox's way of not stating it
+    streamed = subprocess.run(raw, input=data, capture_output=True, timeout=600).stdout  # sox's way of not stating it
     assert piped(streamed, raw_out="s16le") == data
