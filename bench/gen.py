@@ -45,6 +45,7 @@ QUESTIONS = (
     "locate",
     "references",
     "server",
+    "post",
     "live",
     "page",
     "quality",

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import abc
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeAlias
 
@@ -71,6 +72,18 @@ class NoiseTracker(abc.ABC):
             The noise PSD ``(channels, bins)``. The array belongs to the state: it is valid until the
             next step, and the caller must not write into it.
         """
+
+    def joins(self, state: Any) -> bool:
+        """May a state of one channel be joined with others, so that a frame of several streams is heard in one step?"""
+        return False
+
+    def join(self, states: Sequence[Any]) -> Any:
+        """One state of as many channels as there are states, for those that :meth:`joins` allows."""
+        raise NotImplementedError(f"{self.name} joins no states")
+
+    def part(self, joined: Any, states: Sequence[Any]) -> None:
+        """What the joined state has learnt, back into the states that it was made of."""
+        raise NotImplementedError(f"{self.name} joins no states")
 
     def track(self, power: NDArray[np.float32], frames: Frames) -> NDArray[np.float32]:
         """The estimate for every frame of a whole signal.

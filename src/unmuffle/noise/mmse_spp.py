@@ -36,6 +36,7 @@ tracking delay", IEEE Trans. Audio Speech Lang. Process. 20(4), 2012.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -108,6 +109,26 @@ class MmseSpp(NoiseTracker):
             "fresh": constant(1.0 - b),
             "silence": constant(silence(frames)),
         }
+
+    def joins(self, state: Any) -> bool:
+        """Yes, once the start is over."""
+        return bool(state["startup"]["done"])
+
+    def join(self, states: Sequence[Any]) -> Any:
+        """What has been learnt side by side, the rest as new."""
+        noise = np.concatenate([state["noise"] for state in states])
+        return {
+            **states[0],
+            "noise": noise,
+            "absence": np.concatenate([state["absence"] for state in states]),
+            "scratch": np.empty((2, *noise.shape), np.float32),
+            "mask": np.empty(noise.shape, bool),
+        }
+
+    def part(self, joined: Any, states: Sequence[Any]) -> None:
+        """Rows back to where they came from."""
+        for i, state in enumerate(states):
+            state["noise"], state["absence"] = joined["noise"][i : i + 1], joined["absence"][i : i + 1]
 
     def step(self, power: Power, state: Any) -> Power:
         """Hear one frame."""

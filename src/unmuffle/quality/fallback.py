@@ -33,14 +33,14 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 import numpy as np
 from scipy.signal import lfilter, lfiltic
 
-from ..enhancers.base import RAMP_MS, UNBOUNDED, Enhancer, Kernel
+from ..enhancers.base import RAMP_MS, UNBOUNDED, Enhancer, Kernel, StepKernel, Work, alone
 from ..enhancers.registry import load
 from ..errors import NonFiniteError, ParameterError, ShapeError, UnboundedLatencyError
 from ..signal.blocks import Fifo, Samples, finite
@@ -180,11 +180,16 @@ class _Branch:
         return self.head + len(self.held)
 
     def push(self, x: Samples) -> None:
+        alone(self.pushing(x))
+
+    def pushing(self, x: Samples) -> Work:
         self._owed += x.shape[1]
         self.heard += x.shape[1]
-        self._take(self.kernel.push(x))
+        y = yield from self.kernel.pushing(x)
+        self._take(y)
         if self._owed > self._most_owed:
             raise ShapeError(f"the method holds {self._owed - self._most_owed} samples more back than it may")
+        return y
 
     def finish(self) -> None:
         self._take(self.kernel.finish())
@@ -319,12 +324,20 @@ class GuardedKernel(Kernel):
 
     def push(self, x: Samples) -> Samples:
         """All that the active method has ready."""
+        return alone(self.pushing(x))
+
+    def pushing(self, x: Samples) -> Work:
+        """:meth:`push`, with the steps of the main method handed out."""
         if x.shape[1] <= self._piece:
-            return self._push(x) if x.shape[1] else np.zeros((self.channels_out, 0), np.float32)
-        pieces = [self._push(x[:, i : i + self._piece]) for i in range(0, x.shape[1], self._piece)]
+            if not x.shape[1]:
+                return np.zeros((self.channels_out, 0), np.float32)
+            return (yield from self._pushing(x))
+        pieces = []
+        for i in range(0, x.shape[1], self._piece):
+            pieces.append((yield from self._pushing(x[:, i : i + self._piece])))
         return np.concatenate(pieces, axis=1)
 
-    def _push(self, x: Samples) -> Samples:
+    def _pushing(self, x: Samples) -> Work:
         start = self._input.end
         heard = x[self._heard]
         self._input.push(heard)
@@ -334,10 +347,10 @@ class GuardedKernel(Kernel):
                 spare.push(heard)
             except Exception as error:
                 self._spare_failed(error)
-        self._run_main(x, start)
+        yield from self._running_main(x, start)
         return self._emit(max(self._given, self._ready()))
 
-    def _run_main(self, x: Samples, start: int) -> None:
+    def _running_main(self, x: Samples, start: int) -> Generator[tuple[StepKernel, Samples], Samples, None]:
         branch = self._branches[MAIN]
         try:
             if branch is None:
@@ -348,7 +361,7 @@ class GuardedKernel(Kernel):
                 if start > branch.head:
                     branch.push(np.zeros((self.channels, start - branch.head), np.float32))
             begun = self._guard.clock()
-            branch.push(x)
+            yield from branch.pushing(x)
             self._backlog = max(0.0, self._backlog + self._guard.clock() - begun - x.shape[1] / self._rate)
             if self._backlog > self._guard.behind_s:
                 raise _Behind(f"{1e3 * self._backlog:.0f} ms behind real time")

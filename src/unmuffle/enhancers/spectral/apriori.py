@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,7 +57,14 @@ Gain = Callable[[Array, Array], Array]
 
 
 class Estimator(abc.ABC):
-    """Writes ``scene.xi`` (and ``scene.gain``, if it had to form the gain) for some frames."""
+    """Writes ``scene.xi`` (and ``scene.gain``, if it had to form the gain) for some frames.
+
+    Attributes:
+        elementwise: no bin knows of another, so that arrays ``(frames, streams, bins)`` are as good, with a state that
+            :meth:`join` makes and :meth:`row` takes apart.
+    """
+
+    elementwise = False
 
     @abc.abstractmethod
     def begin(self) -> Any:
@@ -66,6 +73,14 @@ class Estimator(abc.ABC):
     @abc.abstractmethod
     def estimate(self, scene: Scene, state: Any) -> None:
         """Fill in ``scene``; update ``state`` in place."""
+
+    def join(self, states: Sequence[Any]) -> Any:
+        """One state for several streams."""
+        return ()
+
+    def row(self, joined: Any, stream: int) -> Any:
+        """The state of one of them."""
+        return ()
 
 
 def estimator(name: str, frames: Frames, gain: Gain, *, dd_ms: float, xi_min_db: float) -> Estimator:
@@ -82,6 +97,8 @@ def estimator(name: str, frames: Frames, gain: Gain, *, dd_ms: float, xi_min_db:
 
 
 class _MaximumLikelihood(Estimator):
+    elementwise = True
+
     def __init__(self, least: float) -> None:
         self.least = least
 
@@ -93,6 +110,8 @@ class _MaximumLikelihood(Estimator):
 
 
 class _DecisionDirected(Estimator):
+    elementwise = True
+
     def __init__(self, bins: int, gain: Gain, weight: float, least: float) -> None:
         self.bins = bins
         self.gain = gain
@@ -102,6 +121,12 @@ class _DecisionDirected(Estimator):
 
     def begin(self) -> Any:
         return np.zeros(self.bins, np.float32)
+
+    def join(self, states: Sequence[Any]) -> Any:
+        return np.stack(states)
+
+    def row(self, joined: Any, stream: int) -> Any:
+        return joined[stream]
 
     def estimate(self, scene: Scene, state: Any) -> None:
         gamma = scene.gamma

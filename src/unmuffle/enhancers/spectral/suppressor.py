@@ -31,6 +31,7 @@ import abc
 import dataclasses
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -112,6 +113,12 @@ class SpectralSuppressor(Enhancer):
         return _SuppressorKernel(self, self.spec.at(sample_rate), channels)
 
 
+@lru_cache(maxsize=256)
+def _kind(method: SpectralSuppressor, frames: Frames) -> object:
+    """The same for the same method at the same rate."""
+    return object()
+
+
 class _SuppressorKernel(SpectralKernel):
     """Runs the six stages. Only recursions go frame by frame; the rest takes all frames at once."""
 
@@ -127,6 +134,11 @@ class _SuppressorKernel(SpectralKernel):
         self.floor = scalar(amplitude(method.floor_db))
         self.one = scalar(1.0)
         self.share = scalar(1.0 / channels)
+        # What reaches from bin to bin, or has memory of its own, is not done for several streams at once.
+        plain = type(method).suppress is SpectralSuppressor.suppress and not self.smoother
+        elementwise = self.estimator is None or self.estimator.elementwise
+        several = channels == 1 and plain and elementwise and method.profile is None
+        self._kind = _kind(method, frames) if several else None
 
     def init_bins(self) -> Any:
         return {
@@ -155,6 +167,38 @@ class _SuppressorKernel(SpectralKernel):
         np.maximum(gain, self.floor, out=gain)
         np.minimum(gain, self.one, out=gain)
         return spectrum * gain, state
+
+    def kind(self) -> object | None:
+        """Streams of one channel, of one method with the same parameters, once they know their noise."""
+        if self._kind is None or self._state is None or not self.tracker.joins(self._state[1]["noise"]):
+            return None
+        return self._kind
+
+    def step_rows(self, spectrum: Spectrum, states: list[Any]) -> Spectrum:
+        """:meth:`step_bins`, with a stream where there is a channel there."""
+        trackers = [state["noise"] for state in states]
+        memory = self.tracker.join(trackers)
+        real, imaginary = spectrum.real[:, 0], spectrum.imag[:, 0]
+        power: Array = real * real
+        power += imaginary * imaginary
+        noise = self.tracker.step(power, memory)[np.newaxis]
+        power = power[np.newaxis]
+        if self.over is not None:
+            noise = noise * self.over
+        gamma = posterior(power, noise)
+        scene = Scene(power, noise, gamma, gamma, None)
+        if self.estimator:
+            xi = self.estimator.join([state["xi"] for state in states])
+            self.estimator.estimate(scene, xi)
+        gain = self.method.suppress(scene, self.frames, ())
+        np.maximum(gain, self.floor, out=gain)
+        np.minimum(gain, self.one, out=gain)
+        out = spectrum * gain.transpose(1, 0, 2)
+        self.tracker.part(memory, trackers)
+        if self.estimator:
+            for i, state in enumerate(states):
+                state["xi"] = self.estimator.row(xi, i)
+        return out
 
     def _power(self, spectrum: Spectrum) -> Array:
         real, imaginary = spectrum.real, spectrum.imag
