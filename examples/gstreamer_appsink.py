@@ -62,7 +62,7 @@ while (sample := take.emit("pull-sample")) is not None:
     push(stream.process(block))
 push(stream.flush())
 give.emit("end-of-stream")
-ended = back.get_bus().timed_pop_filtered(10 * Gst.SECOND, Gst.MessageType.EOS | Gst.MessageType.ERROR)
+ended = back.get_bus().timed_pop_filtered(120 * Gst.SECOND, Gst.MessageType.EOS | Gst.MessageType.ERROR)
 for pipeline in (there, back):
     pipeline.set_state(Gst.State.NULL)
 assert ended is not None, "the second pipeline did not end"
