@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from server import processor_s, start, stop
 
 HOUR_S = 3600

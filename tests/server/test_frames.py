@@ -146,3 +146,62 @@ def test_a_client_that_sends_in_bursts_gets_every_answer_in_order(server):
     assert order == expected
     stream = unmuffle.load("wiener").stream(16000, 1)
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), stream.process(x))
+
+
+def test_a_crowd_gets_what_each_would_get_alone(server):
+    """So many streams that their frames are gathered: each its own samples, errors and texts in their place."""
+    import json
+    from contextlib import ExitStack
+
+    from server_helpers import control, frame, opened, speech, unframe
+
+    import unmuffle
+    from unmuffle.server.turn import CROWD
+
+    count, rounds = CROWD + 4, 60
+    signals = [speech(0.01 * rounds, seed=k) for k in range(count)]
+    numbers, parts, said = [0] * count, [[] for _ in range(count)], [[] for _ in range(count)]
+
+    def send(k, block):
+        links[k].send(frame(numbers[k], block))
+        numbers[k] += 1
+
+    with ExitStack() as stack:
+        links = []
+        for k in range(count):
+            ws, ready = stack.enter_context(opened(server, method="log-mmse", **({"block_size": 160} if k == 1 else {})))
+            assert ready["type"] == "ready"
+            links.append(ws)
+        for i in range(rounds):
+            due = [1] * count
+            for k in range(count):
+                block = signals[k][:, 160 * i : 160 * i + 160]
+                if k == 2 and i == 20:  # one that cannot be used
+                    send(k, np.full_like(block, np.nan))
+                    due[k] += 1
+                if k == 4:  # two at a time
+                    if i % 2:
+                        send(k, signals[k][:, 160 * i - 160 : 160 * i])
+                    due[k] = 2 * (i % 2)
+                if k != 4 or i % 2:
+                    send(k, block)
+                if k == 3 and i % 10 == 9:  # a text right behind a frame
+                    links[k].send('{"type": "bypass", "on": false}')
+                    due[k] += 1
+            for k, ws in enumerate(links):
+                for _ in range(due[k]):
+                    message = ws.recv(timeout=20)
+                    if isinstance(message, str):
+                        said[k].append((len(parts[k]), json.loads(message)))
+                    else:
+                        parts[k].append(unframe(message, 1)[1])
+        stats = [control(ws, type="stats") for ws in links]
+    for k, x in enumerate(signals):
+        stream = unmuffle.load("log-mmse").stream(16000, block_size=160 if k == 1 else None)
+        blocks = np.split(x, rounds, axis=1)
+        wanted = [(stream.process_block if k == 1 else stream.process)(block) for block in blocks]
+        np.testing.assert_array_equal(np.concatenate(parts[k], axis=1), np.concatenate(wanted, axis=1))
+    assert [s["frames"] for s in stats] == [rounds] * count
+    assert [s["errors"] for s in stats] == [0, 0, 1, *[0] * (count - 3)]
+    assert [(at, what["kind"]) for at, what in said[2]] == [(20, "NonFiniteError")]
+    assert [(at, what["type"]) for at, what in said[3]] == [(n, "bypass") for n in range(10, 61, 10)]

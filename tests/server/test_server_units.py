@@ -211,7 +211,7 @@ def test_streams_are_admitted_until_the_sum_is_full():
         capacity.admit(0.09, hello)
     assert (caught.value.status, caught.value.kind) == (503, "NoCapacity")
     assert caught.value.headers()["retry-after"] == "5"
-    capacity.release(loads[0])
+    capacity.release(0.09, hello)
     capacity.admit(0.09, hello)
     with pytest.raises(Fault) as caught:
         capacity.admit(0.6, hello)
@@ -236,13 +236,16 @@ def test_the_cost_of_a_method_is_its_processor_time(monkeypatch):
     now = 0.0
 
     class Method:
+        shares = False
+
         def stream(self, rate, channels):
             return self
 
-        def process(self, x):
+        def processing(self, x):
             nonlocal now
             now += 1e-6 * x.size
             return x
+            yield
 
     monkeypatch.setattr(capacity.time, "thread_time", lambda: now)
     assert capacity.method_load(Method(), 16000, 1, 0.01) == pytest.approx(0.016)

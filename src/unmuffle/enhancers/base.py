@@ -62,6 +62,8 @@ class Kernel(abc.ABC):
 
     channels: int
     latency_samples: int
+    shares: bool = False
+    """Can its steps be taken in one call with those of other streams (:func:`together`)?"""
     outputs: tuple[int, ...] | None = None
     """The input channel that each output channel stands in for and is aligned with; ``None``: all, in order."""
 
@@ -410,6 +412,7 @@ class Stream:
         channels_out: of what comes out; ``channels`` but for methods that make fewer out of several.
         latency_samples: by which the samples of ``process`` lag; :data:`UNBOUNDED` (-1) when the
             method answers only in ``flush``.
+        shares: does it gain by :func:`together`?
     """
 
     def __init__(self, kernel: Kernel, sample_rate: int, block_size: int | None, key: str) -> None:
@@ -420,6 +423,7 @@ class Stream:
         self.channels_out = kernel.channels_out
         self.latency_samples = kernel.latency_samples
         self.block_size = block_size
+        self.shares = kernel.shares
         self._kernel = kernel
         self._signature = f"{key}|{sample_rate}|{kernel.channels}|{block_size}"
         self._strength_db = math.inf

@@ -274,7 +274,7 @@ class GuardedKernel(Kernel):
         self._guard = guard
         self._rate = sample_rate
         main = guard.main.kernel(sample_rate, channels)
-        self.outputs = main.outputs
+        self.outputs, self.shares = main.outputs, main.shares
         self._heard = slice(None) if main.outputs is None else list(main.outputs)  # by the spare, and when dry
         spare = guard.spare.kernel(sample_rate, main.channels_out)
         if spare.outputs is not None:

@@ -18,6 +18,7 @@ listening      in a worker: before and after side by side, for a page to compare
 scores         in a worker: what can be said about a recording without a reference
 jobs           long files: submit, progress, result, cancel
 reply          a finished file on its way to the client
+turn           frames of several streams, worked off together
 frames         whole binary messages, told from all else in the bytes of a connection
 protocol       the wire format of ``/stream``
 lanes          threads in which streams run

@@ -41,31 +41,12 @@ from .reply import FileReply
 from .scores import SCORES_S
 from .session import Session
 from .spool import Spool
+from .turn import Turn
 from .uploads import Body, Disconnected, Upload, disposition, extension_of, receive_upload, safe_name
 
 _log = logging.getLogger("unmuffle.server")
 
 _SWEEP_S = 0.5
-
-
-class Turn:
-    """When the event loop last began to look at what has arrived.
-
-    A frame that is read late in a turn has waited since the turn began; that is part of its latency.
-    """
-
-    def __init__(self) -> None:
-        self._began: float | None = None
-
-    def began(self) -> float:
-        """On the clock of :func:`time.perf_counter`."""
-        if self._began is None:
-            self._began = time.perf_counter()
-            asyncio.get_running_loop().call_soon(self._over)
-        return self._began
-
-    def _over(self) -> None:
-        self._began = None
 
 
 class State:

@@ -31,6 +31,7 @@ from .app import State, create_app
 from .config import ServerConfig
 from .frames import Cutter, binary
 from .linger import Lingering
+from .session import Session
 
 _log = logging.getLogger("unmuffle.server")
 
@@ -144,7 +145,7 @@ def protocols(config: ServerConfig) -> tuple[type[HttpToolsProtocol], type[WebSo
         """WebSocket, with a short way for the frames of streams, and one to cut a client off that does not read."""
 
         _handshake = True
-        _take: Callable[[bytes], bytes | None] | None = None
+        _session: Session
         _room = 0
         _out: list[bytes]
         _cutter: Cutter
@@ -153,11 +154,11 @@ def protocols(config: ServerConfig) -> tuple[type[HttpToolsProtocol], type[WebSo
             super().handle_connect(event)
             if hasattr(self, "scope"):
                 _with_abort(self.scope, self.transport)
-                self.scope["extensions"]["unmuffle.direct"] = {"call": self._direct}
+                self.scope["extensions"]["unmuffle.direct"] = {"call": self._direct, "door": self}
 
-        def _direct(self, take: Callable[[bytes], bytes | None]) -> None:
-            """From now on ``take`` is asked first for the answer to a binary message."""
-            self._take = take
+        def _direct(self, session: Session) -> None:
+            """From now on the session is asked first for the answer to a binary message."""
+            self._session = session
             self._cutter.taking = True
 
         def data_received(self, data: bytes) -> None:
@@ -171,19 +172,33 @@ def protocols(config: ServerConfig) -> tuple[type[HttpToolsProtocol], type[WebSo
             self._write_out()
 
         def _library(self, data: bytes) -> None:
+            if self._cutter.taking:
+                self._session.settle()
             self._write_out()
             super().data_received(data)
 
         def _plain(self, payload: bytes) -> None:
             if self.conn.state is not OPEN:
                 return  # what comes after a close counts for nothing
+            session = self._session
+            session.settle()
             if self._room and self.queue.empty() and self.writable.is_set() and not self.transport.is_closing():
-                assert self._take is not None
                 self._room -= 1
-                answer = self._take(payload)
+                answer = session.at_once(payload)
                 if answer is not None:
-                    self._out.append(binary(answer))
+                    if answer:
+                        self._out.append(binary(answer))
                     return
+            self.refer(payload)
+
+        def answer(self, payload: bytes) -> None:
+            """Send the answer to a message that was taken earlier."""
+            if self.conn.state is OPEN and not self.transport.is_closing():
+                self._write_out()
+                self.transport.write(binary(payload))
+
+        def refer(self, payload: bytes) -> None:
+            """A message for the task of the connection."""
             self._write_out()
             self.frames, self.curr_msg_data_type = [payload], "bytes"
             super().send_receive_event_to_app()

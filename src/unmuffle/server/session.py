@@ -6,7 +6,8 @@ server's memory does not grow with its impatience.
 
 There are two ways for a frame. **At once**: a method that works off a frame within a millisecond does it where the
 bytes arrive, in the event loop, and the answer is written before the next connection is looked at; no thread, no
-queue, no turn of a task (:meth:`Session.at_once`). **In turn**: everything else, and each message about which there
+queue, no turn of a task (:meth:`Session.at_once`); or, in a crowd, two milliseconds later together with those of other
+streams (:mod:`.turn`). **In turn**: everything else, and each message about which there
 is something to say or to wait for, goes through the task of the connection, and heavy methods from there to a lane.
 """
 
@@ -18,11 +19,11 @@ import logging
 import time
 from array import array
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from ..enhancers.base import Enhancer, Stream
+from ..enhancers.base import Enhancer, Stream, Work
 from ..enhancers.compose import Identity
 from ..errors import NonFiniteError, UnboundedLatencyError, UnmuffleError
 from ..quality.fallback import DRY, MAIN, SPARE, Switch, guard_for
@@ -59,6 +60,26 @@ _KEPT = 1024
 _CLOSE = {401: protocol.POLICY, 429: protocol.POLICY, 503: protocol.TRY_LATER, 500: protocol.INTERNAL}
 
 
+class Door(Protocol):
+    """The connection, as a session sees it that answers without its task."""
+
+    def answer(self, payload: bytes) -> None:
+        """Send a binary message."""
+
+    def refer(self, payload: bytes) -> None:
+        """Leave a binary message to the task."""
+
+
+class _Waiting(NamedTuple):
+    """A frame of so many samples, which last ``lasts`` seconds, and when it came."""
+
+    data: bytes
+    number: int
+    samples: int
+    lasts: float
+    came: float
+
+
 class Session:
     """One connection.
 
@@ -78,6 +99,9 @@ class Session:
         self._stream: Stream | None = None
         self._lane: Lane | None = None  # none: the event loop
         self._occupied = True  # the task has a message in hand
+        self._door: Door | None = None  # where answers go that are not the task's
+        self._waits: _Waiting | None = None  # a frame that waits for those of other streams
+        self._shares = False
         self._piece = 0  # samples of the longest message that is worked off in one go
         self._expected: int | None = None
         self._began = self._heard = time.perf_counter()
@@ -95,7 +119,7 @@ class Session:
         self._names: dict[str, str] = {}
         self.switches = 0
         self.expired: Fault | None = None
-        self.load = self.direct_load = 0.0
+        self.load = self.direct_load = self._method_load = 0.0
         self._frame_bytes_in = self._frame_bytes_out = 4
         self.frames = self.late = self.lost = 0
         self.samples_in = self.samples_out = 0
@@ -196,9 +220,11 @@ class Session:
             raise
         if light:
             self.direct_load = method
+            self._shares = stream.shares and direct is not None
+            self._state.turn.members += self._shares
         else:
             self._lane = self._state.lanes.join()
-        self._hello, self._stream = hello, stream
+        self._hello, self._stream, self._method_load = hello, stream, method
         self._piece = round(PIECE_S * hello.rate)
         if config.quality_every_s:
             self._monitor = StreamMonitor(
@@ -219,7 +245,8 @@ class Session:
             "idle_timeout_s": config.idle_timeout_s,
         })  # fmt: skip
         if light and direct is not None:
-            direct["call"](self.at_once)
+            self._door = direct["door"]
+            direct["call"](self)
 
     def _guarded_enhancer(self, hello: Hello) -> Enhancer:
         """The enhancer, with another behind it for the case that it fails."""
@@ -269,14 +296,15 @@ class Session:
         return y
 
     def _close(self) -> None:
-        if self._stream is None:
+        if self._stream is None or self._hello is None:
             return
         self._state.collect(self)
-        self._state.capacity.release(self.load)
+        self._state.capacity.release(self._method_load, self._hello)
+        self._state.turn.members -= self._shares
         self._state.limits.close_stream(self._owner)
         if self._lane is not None:
             self._state.lanes.part(self._lane)
-        self._stream = None
+        self._stream = self._waits = None
 
     async def _serve(self) -> None:
         if self._stream is None:
@@ -315,7 +343,8 @@ class Session:
     def at_once(self, data: bytes) -> bytes | None:
         """Where the bytes arrive: the answer to a frame, or ``None`` if the task has to see to it.
 
-        Nothing has changed when the answer is ``None``, so that the task finds everything as it was.
+        Nothing has changed when the answer is ``None``, so that the task finds everything as it was. An empty answer
+        means that it comes later, from :meth:`worked`: the frame waits for those of other streams.
         """
         hello, stream, size = self._hello, self._stream, len(data)
         if self._occupied or hello is None or stream is None or size < protocol.HEADER.size:
@@ -326,20 +355,60 @@ class Session:
         count, rest = divmod(size - protocol.HEADER.size, self._frame_bytes_in)
         if rest or count > self._piece:
             return None
-        came, now = self._state.turn.began(), time.perf_counter()
+        came, now = self._state.turn.began(), time.perf_counter()  # read late in a turn, it has waited since it began
         lasts = count / hello.rate
-        credit = self._credit_for(now) - lasts
-        if credit < 0.0:
+        if self._credit_for(now) < lasts:
             return None
+        frame = _Waiting(data, number, count, lasts, came)
+        if self._shares and self._state.turn.crowded:
+            self._waits = frame
+            self._state.turn.add(self)
+            return b""
         try:
             out = self._short(data, number)
         except Exception:  # the task will meet it again, and knows what to say
             return None
-        self._heard = self._credit_at = now
-        self._credit = credit
-        self._expected = (number + 1) % protocol.MODULUS
-        self._count(count, lasts, out, time.perf_counter() - came)
+        self._answered(frame, out)
         return out
+
+    def settle(self) -> None:
+        """Whatever comes next finds no frame waiting."""
+        if self._waits is not None:
+            self._state.turn.run()
+
+    def work(self) -> Work | None:
+        """The frame that waits, as work to be done together with that of others."""
+        if self._waits is None or self._stream is None or self._hello is None:
+            return None
+        x = protocol.samples_of(self._waits.data, self._hello)
+        return self._processing(self._stream, x, fixed=self._hello.block_size is not None)
+
+    def _processing(self, stream: Stream, x: Samples, *, fixed: bool) -> Work:
+        y = yield from stream.processing(x, fixed=fixed)
+        if self._monitor is not None:
+            self._monitor.busy_s += self.direct_load * x.shape[1] / stream.sample_rate
+            if not stream.bypass:
+                self._monitor.push(stream.dry(x), y)
+        return y
+
+    def worked(self, result: Samples | Exception) -> None:
+        """What became of :meth:`work`."""
+        frame, self._waits = self._waits, None
+        if frame is None or self._hello is None or self._door is None:
+            return
+        if isinstance(result, Exception):  # the task will meet it again, and knows what to say
+            self._door.refer(frame.data)
+            return
+        out = protocol.packed(frame.number, result, self._hello.format)
+        self._answered(frame, out)
+        self._door.answer(out)
+
+    def _answered(self, frame: _Waiting, out: bytes) -> None:
+        now = time.perf_counter()
+        self._credit = self._credit_for(now) - frame.lasts
+        self._heard = self._credit_at = now
+        self._expected = (frame.number + 1) % protocol.MODULUS
+        self._count(frame.samples, frame.lasts, out, now - frame.came)
 
     async def _frame(self, data: bytes, came: float) -> None:
         hello = self._hello

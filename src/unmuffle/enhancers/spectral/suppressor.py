@@ -137,8 +137,9 @@ class _SuppressorKernel(SpectralKernel):
         # What reaches from bin to bin, or has memory of its own, is not done for several streams at once.
         plain = type(method).suppress is SpectralSuppressor.suppress and not self.smoother
         elementwise = self.estimator is None or self.estimator.elementwise
-        several = channels == 1 and plain and elementwise and method.profile is None
-        self._kind = _kind(method, frames) if several else None
+        follows = type(self.tracker).joins is not NoiseTracker.joins
+        self.shares = channels == 1 and plain and elementwise and follows
+        self._kind = _kind(method, frames) if self.shares else None
 
     def init_bins(self) -> Any:
         return {
