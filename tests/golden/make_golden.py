@@ -2,6 +2,7 @@
 
     python tests/golden/make_golden.py            all methods
     python tests/golden/make_golden.py --new      those that are not frozen yet; the others stay as they are
+    python tests/golden/make_golden.py wpe mvdr   those that are named, and new ones
 
 Writes golden.npz: for each method with default parameters, every 37th sample of the output for two
 seconds of the bundled noisy recording. A change in these numbers that nobody meant is a regression.
@@ -43,7 +44,9 @@ def output(name: str) -> np.ndarray:
 
 if __name__ == "__main__":
     made = {}
-    kept = dict(np.load(FILE)) if "--new" in sys.argv[1:] else {}
+    kept = dict(np.load(FILE)) if sys.argv[1:] else {}
+    for name in sys.argv[1:]:
+        kept.pop(name, None)
     for name in registry.REGISTRY:
         try:
             made[name] = kept[name] if name in kept else output(name)

@@ -43,9 +43,7 @@ def test_recursion_equals_nara_wpes_online_form(rng, turn, monkeypatch):
     bins, channels, taps, delay, alpha = 3, 2, 4, 3, 0.99
     _, wet = speechlike(rng, channels, 140, bins)
     theirs = nara.OnlineWPE(taps, delay - 2, alpha, channel=channels, frequency_bins=bins)
-    ours = Recursion(
-        bins, channels, channels, taps, delay, forgetting=alpha, turn=turn, loading=0.0, prior=1.0
-    )
+    ours = Recursion(bins, channels, channels, taps, delay, forgetting=alpha, turn=turn, loading=0.0, prior=1.0)
     variances = np.exp(rng.standard_normal((140, bins)))
     now = {}
     monkeypatch.setattr(theirs, "_update_power_block", lambda: setattr(theirs, "power", now["v"]))
@@ -86,9 +84,7 @@ def test_the_tail_is_removed(rng):
 
 def test_regressors_follow_the_convention():
     frames = np.arange(1, 7).reshape(2, 3)
-    np.testing.assert_array_equal(
-        prediction.regressors(frames, 2, 1), [[0, 1, 2], [0, 4, 5], [0, 0, 1], [0, 0, 4]]
-    )
+    np.testing.assert_array_equal(prediction.regressors(frames, 2, 1), [[0, 1, 2], [0, 4, 5], [0, 0, 1], [0, 0, 4]])
 
 
 def test_variance_counts_what_is_there():
@@ -128,3 +124,16 @@ def test_bad_input_is_named(rng):
     for name in ("taps", "delay", "iterations", "inputs"):
         with pytest.raises(ParameterError, match=name):
             prediction.wpe(wet, **{name: 0})
+
+
+def test_restraint_of_the_newest_frame_lies_between_two_delays(rng):
+    # With none of it the filter is plain; with very much the newest tap is gone: the same as one frame later, with
+    # one tap less. In between the energy of what the newest frame predicts falls.
+    _, wet = speechlike(rng, 2, 400, 3)
+    plain = prediction.wpe(wet, 5, 2, 1)
+    np.testing.assert_allclose(prediction.wpe(wet, 5, 2, 1, early_loading=0.0), plain)
+    later = prediction.wpe(wet, 4, 3, 1)
+    # The frames before the first regressor that both have differ by nothing either: zeros predict zeros.
+    np.testing.assert_allclose(prediction.wpe(wet, 5, 2, 1, early_loading=1e12), later, atol=1e-6 * np.abs(wet).max())
+    distances = [np.linalg.norm(prediction.wpe(wet, 5, 2, 1, early_loading=k) - later) for k in (0.0, 0.1, 1.0, 10.0)]
+    assert distances == sorted(distances, reverse=True)

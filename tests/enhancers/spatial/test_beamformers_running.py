@@ -6,9 +6,9 @@ from signals import bundled, si_sdr
 
 from unmuffle.enhancers.base import run_offline
 from unmuffle.enhancers.compose import Chain
+from unmuffle.enhancers.masks import masker, whole_mask
 from unmuffle.enhancers.registry import load
 from unmuffle.enhancers.spatial.cgmm import SlidingCgmm, cgmm
-from unmuffle.enhancers.spatial.masks import masker, whole_mask
 from unmuffle.enhancers.spatial.postfilter import Residual, blocking, mccowan, zelinski
 from unmuffle.enhancers.spatial.tracking import Tracker
 from unmuffle.errors import NonFiniteError, ParameterError, ShapeError, UnknownMethodError

@@ -16,8 +16,10 @@ at most ``refresh_ms`` older than in textbook form: STOI after 4 s was the same 
 
 The variance :math:`\lambda_n` is the power of :math:`\hat x_n`, mean of the microphones, smoothed
 over ``variance_ms`` and held above -30 dB of the bin's mean power, so that a pause does not outweigh
-the speech. R begins as the identity (it has no unit): a weak belief in no reverberation,
-forgotten like the rest.
+the speech. With ``masks`` it is the power of what a network or another method takes for speech
+(:class:`..masks.BesideMask`: it must have our hop); that has been worth less than what the filter itself leaves
+(two microphones in a room of noise, SI-SDR after 3 s: +3.5 dB with ``live``, +4.5 dB without).
+R begins as the identity (it has no unit): a weak belief in no reverberation, forgotten like the rest.
 
 Where there is nothing to predict, as in steady noise or a dry voice, a filter learnt from finitely many
 frames would add its own error. So each bin's prediction is judged by what it did of late,
@@ -47,8 +49,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...errors import ParameterError
+from ...signal.blocks import Samples
 from ...signal.stft import Frames, Spectrum
 from ..base import Framed, Kernel, SpectralKernel
+from ..masks import BesideMask
 from ..params import param
 from .high_band import HighBand
 from .prediction import Complex, Float, solve
@@ -59,6 +63,8 @@ FLOOR = 1e-3
 """Least variance, relative to the mean power of the bin."""
 PRIOR = 1.0
 """R at the start, times the identity."""
+LEAST_SHARE = 0.3
+"""Of the speech that ``masks`` may tell: frames that are all noise or echo would else outweigh the others."""
 TRUST_S = 0.5
 """Time constant over which the prediction is judged."""
 
@@ -78,6 +84,10 @@ class Wpe(Framed):
     memory_s: float = param(10.0, "time constant of forgetting", low=0.5, high=600.0)
     variance_ms: float = param(20.0, "time constant of the speech variance", low=1.0, high=500.0)
     refresh_ms: float = param(200.0, "time from one filter of a bin to its next", low=1.0, high=1000.0)
+    early_loading: float = param(
+        0.2, "restraint of the newest frame, for early reflections to stay", low=0.0, high=100.0
+    )
+    masks: str = param("", "who tells the voice's power: a network (live, FILE.onnx) or a method; empty: its own")
     inputs: int = param(8, "microphones, the first ones, that predict; all are cleaned", low=1, high=16)
     high_hz: float = param(8000.0, "upper edge of the band with filters", low=1000.0, high=96_000.0)
     window_ms: float = param(40.0, "length of the analysis window", low=4.0, high=128.0)
@@ -102,6 +112,7 @@ class _WpeKernel(SpectralKernel):
     def __init__(self, method: Wpe, frames: Frames, channels: int) -> None:
         super().__init__(frames, channels)
         self.high = HighBand(frames, method.high_hz)
+        self.masks = BesideMask(method.masks, method.spec, frames.sample_rate, channels) if method.masks else None
         hop_s = frames.hop / frames.sample_rate
         turn = max(1, round(method.refresh_ms * 1e-3 / hop_s))
         self.recursion = Recursion(
@@ -114,17 +125,37 @@ class _WpeKernel(SpectralKernel):
             smoothing=math.exp(-hop_s / (method.variance_ms * 1e-3)),
             turn=turn,
             trust=math.exp(-hop_s / TRUST_S),
+            early_loading=method.early_loading,
         )
 
     def init_bins(self) -> Any:
         return {"filter": self.recursion.begin(), "high": self.high.begin()}
 
+    def init(self) -> Any:
+        return super().init(), None if self.masks is None else self.masks.begin()
+
+    def step(self, x: Samples, state: Any) -> tuple[Samples, Any]:
+        framed, beside = state
+        shares = None
+        if self.masks is not None:
+            shares, beside = self.masks.step(x, beside)
+        framed[1]["shares"] = shares
+        y, framed = super().step(x, framed)
+        del framed[1]["shares"]
+        return y, (framed, beside)
+
     def step_bins(self, spectrum: Spectrum, state: Any) -> tuple[Spectrum, Any]:
         out = spectrum.copy()
         bins = self.high.treated
+        shares = state["shares"]
         for l in range(spectrum.shape[1]):
             frame = spectrum[:, l, :bins].T.astype(np.complex128, order="C")
-            out[:, l, :bins] = self.recursion.step(frame, state["filter"]).T
+            variance = None
+            if shares is not None:
+                share = np.maximum(shares[l, :bins], LEAST_SHARE)
+                power = share * np.mean(frame.real**2 + frame.imag**2, axis=1)
+                variance = self.recursion.followed(power, frame, state["filter"])
+            out[:, l, :bins] = self.recursion.step(frame, state["filter"], variance).T
             if not self.high.empty:
                 gain, state["high"] = self.high.step(spectrum[:, l], out[:, l], state["high"])
                 out[:, l, bins:] *= np.float32(gain)
@@ -143,6 +174,7 @@ class Recursion:
         trust: forgetting of the judgement of the prediction; ``None`` always believes it.
         turn: frames from one filter of a bin to its next.
         loading, floor, prior: see this module's constants.
+        early_loading: kappa of :mod:`.prediction`.
     """
 
     def __init__(
@@ -160,12 +192,13 @@ class Recursion:
         loading: float = LOADING,
         floor: float = FLOOR,
         prior: float = PRIOR,
+        early_loading: float = 0.0,
     ) -> None:
         self.bins, self.channels, self.inputs = bins, channels, inputs
         self.taps, self.turn = taps, turn
         self.forgetting, self.smoothing = forgetting, smoothing
         self.loading, self.floor, self.prior = loading, floor, prior
-        self.trust = trust
+        self.trust, self.early_loading = trust, early_loading
         self.depth = delay + taps + turn - 1  # frames that are kept: what the oldest of a turn needs
         self.newest = self.depth - 1 - delay
         self.decay = forgetting ** np.arange(turn - 1, -1, -1.0)
@@ -195,7 +228,8 @@ class Recursion:
         Args:
             y: ``(bins, channels)``.
             state: is changed.
-            variance: of the speech, ``(bins,)``, if something else (a network) knows it better.
+            variance: of the speech, ``(bins,)``, if something else (a network) knows it better than what the
+                filter leaves.
         """
         history = state["history"] = np.concatenate((state["history"][1:], y[np.newaxis]))
         past = history[self.newest - self.taps + 1 : self.newest + 1][::-1, :, : self.inputs]
@@ -203,7 +237,12 @@ class Recursion:
         predicted = (stacked.conj() @ state["filters"])[:, 0].conj()
         x: Complex = y - predicted
         trusted = x if self.trust is None else y - self._trust(y, predicted, state, self.trust) * predicted
-        weights = self._weights(x, y, state, variance)
+        if variance is None:
+            variance = self.followed(np.mean(x.real**2 + x.imag**2, axis=1), y, state)
+        # float32 spectra have no power between 0 and 1e-90, so this asks for zero, not for a level; in silence
+        # the weights are zero too, which teaches nothing.
+        audible = variance > 1e-150
+        weights = np.where(audible, 1.0 / np.where(audible, variance, 1.0), 0.0)
         state["weights"] = np.concatenate((state["weights"][1:], weights[np.newaxis]))
         self._learn(state)
         state["frame"] += 1
@@ -219,17 +258,13 @@ class Recursion:
         share = np.where(known, np.clip(agreed / np.where(known, power, 1.0), 0.0, 1.0), 0.0)
         return share[:, np.newaxis]
 
-    def _weights(self, x: Complex, y: Complex, state: dict[str, Any], variance: Float | None) -> Float:
-        """Inverse variances; zero in silence, which teaches nothing."""
-        if variance is None:
-            now = np.mean(x.real**2 + x.imag**2, axis=1)
-            state["variance"] = self.smoothing * state["variance"] + (1.0 - self.smoothing) * now
-            state["mean"] = self.forgetting * state["mean"] + np.mean(y.real**2 + y.imag**2, axis=1)
-            state["heard"] = self.forgetting * state["heard"] + 1.0
-            variance = np.maximum(state["variance"], self.floor * state["mean"] / state["heard"])
-        # float32 spectra have no power between 0 and 1e-90, so this asks for zero, not for a level.
-        audible = variance > 1e-150
-        return np.where(audible, 1.0 / np.where(audible, variance, 1.0), 0.0)
+    def followed(self, power: Float, y: Complex, state: dict[str, Any]) -> Float:
+        """The variance: the speech's ``power`` in a frame ``(bins,)``, smoothed and floored. Call it once a frame."""
+        state["variance"] = self.smoothing * state["variance"] + (1.0 - self.smoothing) * power
+        state["mean"] = self.forgetting * state["mean"] + np.mean(y.real**2 + y.imag**2, axis=1)
+        state["heard"] = self.forgetting * state["heard"] + 1.0
+        variance: Float = np.maximum(state["variance"], self.floor * state["mean"] / state["heard"])
+        return variance
 
     def _learn(self, state: dict[str, Any]) -> None:
         """Bring the bins whose turn it is up to date, and solve for their filters."""
@@ -250,4 +285,4 @@ class Recursion:
         cross = keep * state["cross"][which] + weighted @ history[-self.turn :].transpose(1, 0, 2).conj()
         state["correlation"][which] = correlation
         state["cross"][which] = cross
-        state["filters"][which] = solve(correlation, cross, self.loading)
+        state["filters"][which] = solve(correlation, cross, self.loading, self.inputs, self.early_loading)

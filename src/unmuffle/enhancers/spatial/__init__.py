@@ -16,7 +16,7 @@ method                 how                                                   geo
 In a room, take ``mvdr`` (streaming) or ``mask-mvdr`` (files): the steering vector of a direction is only the direct
 sound, and what follows masks learns the room as well (``bench/arrays.py`` measures by how much).
 
-:mod:`.algebra` holds the conventions, :mod:`.beamformer` what runs them all, :mod:`.masks`, :mod:`.cgmm` and
+:mod:`.algebra` holds the conventions, :mod:`.beamformer` what runs them all, :mod:`..masks`, :mod:`.cgmm` and
 :mod:`.tracking` where covariances come from, :mod:`.transfer` the steering vector that a room really has,
 :mod:`.reference` the choice of a microphone, :mod:`.postfilter` what comes behind, :mod:`.measures` what a beam is
 worth.

@@ -28,11 +28,11 @@ from ...signal.channels import dead_channels
 from ...signal.covariance import spatial_covariance
 from ...signal.stft import Frames
 from ..base import Framed, Kernel, WholeKernel
+from ..masks import whole_mask
 from ..params import param
 from .algebra import Complex, apply
 from .cgmm import cgmm
 from .gev import gev
-from .masks import whole_mask
 from .mvdr import rank_one, souden
 from .mwf import mwf, voice_alone
 from .reference import best_reference

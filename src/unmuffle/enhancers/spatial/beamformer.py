@@ -2,7 +2,7 @@ r"""What runs all beamformers: frames in, masks, covariances, weights, one chann
 
 For every frame, in this order:
 
-1. **mask** of the voice (:mod:`.masks`), where the method learns from the sound;
+1. **mask** of the voice (:mod:`..masks`), where the method learns from the sound;
 2. **covariances** of voice and noise (:mod:`.tracking`; with ``refine = "cgmm"`` :class:`.cgmm.SlidingCgmm`);
 3. **weights**: every bin gets new ones every ``refresh_ms``, the bins taking turns, so that no frame costs more
    than another;
@@ -33,11 +33,11 @@ from ...signal.arrays import ArrayGeometry, line, parse_array
 from ...signal.steering import check_direction, diffuse_coherence, far_field
 from ...signal.stft import Frames, Spectrum
 from ..base import Framed, Kernel, SpectralKernel
+from ..masks import Masker, masker
 from ..params import param
 from . import postfilter
 from .algebra import Complex, Real
 from .cgmm import SlidingCgmm
-from .masks import Masker, masker
 from .tracking import Tracker
 from .transfer import relative_transfer
 

@@ -14,7 +14,7 @@ becomes :math:`\gamma_c \propto \alpha_c \, |R_c|^{-1} (x^H R_c^{-1} x)^{-M}`) a
 
 The levels :math:`\phi` fall out: a loud moment of the noise is not taken for the voice. Classes are
 spatial, so nothing in the model says which of them is the voice; the start does. It begins with a first guess
-(a mask of the voice from one microphone, :mod:`.masks`), and :math:`R_c` keeps a part of it.
+(a mask of the voice from one microphone, :mod:`..masks`), and :math:`R_c` keeps a part of it.
 
 Two classes serve a voice in noise from anywhere. A talker who competes has to be a noise that the first
 guess knows.

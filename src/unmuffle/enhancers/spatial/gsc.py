@@ -24,11 +24,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...signal.stft import Frames
+from ..masks import Masker, masker
 from ..params import param
 from .algebra import Complex, Real
 from .beamformer import Beamformer, Brain
 from .delay_and_sum import delay_and_sum, refuse_residual
-from .masks import Masker, masker
 from .postfilter import blocking
 
 LEAK = 1e-4

@@ -24,10 +24,10 @@ import numpy as np
 from ...errors import ParameterError, ShapeError
 from ...signal.steering import check_direction, far_field
 from ...signal.stft import Frames
+from ..masks import masker
 from ..params import param
 from .algebra import LOADING, TINY, Complex, check_covariance, distortionless, solve
 from .beamformer import Adaptive, AdaptiveBrain, Brain
-from .masks import masker
 from .mvdr import LEAKY
 
 CLOSEST = 1e-3

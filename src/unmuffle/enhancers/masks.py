@@ -5,8 +5,11 @@ The mask is the square of the gain that a single-channel method would apply,
 .. math:: m(l, k) = \min\!\left(1, \frac{|\hat S|^2}{|X|^2}\right) \in [0, 1],
 
 to the root of the mean power of the microphones (which has no phase and needs no geometry). Methods of frames that can
-take ours run on the very bins of the beamformer; what stands behind a name is looked up in the registry, so a
-network file (``.onnx``) serves as well as ``log-mmse``. Its frames must be the beamformer's own.
+take ours run on the very bins of the method that asks; what stands behind a name is looked up in the registry, so a
+network file (``.onnx``) serves as well as ``log-mmse``. Its frames must be the asking method's own.
+
+Methods whose frames are shorter but come as often run beside (:class:`BesideMask`), on the samples; their masks are
+brought to the asking method's bins and frames.
 
 Of a whole recording (:func:`whole_mask`) any method will do, whatever its frames: its output is analysed
 anew, and the mask is the ratio of the powers.
@@ -22,17 +25,20 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ...errors import ParameterError
-from ...noise.vad import EnergyVad
-from ...signal.blocks import Samples
-from ...signal.stft import Frames, StftSpec
-from .. import params
-from ..base import Enhancer, SpectralKernel, run_offline
-from .algebra import Complex, Real
+from ..errors import ParameterError
+from ..noise.vad import EnergyVad
+from ..signal.blocks import Samples
+from ..signal.stft import Frames, StftSpec
+from . import params
+from .base import Enhancer, SpectralKernel, run_offline
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
+
+Complex = NDArray[np.complexfloating[Any, Any]]
+Real = NDArray[np.floating[Any]]
 
 SILENT = np.float32(1e-30)
 
@@ -53,7 +59,7 @@ def masker(name: str, spec: StftSpec, sample_rate: int, microphones: int) -> Mas
     """Make a source of masks by name: a method of the registry, a network's path, or ``vad``.
 
     Raises:
-        ParameterError: the method gives no gains in the beamformer's bins.
+        ParameterError: the method gives no gains in these bins.
     """
     if name == "vad":
         return VadMask(spec.at(sample_rate))
@@ -85,16 +91,12 @@ class GainMask(Masker):
     """Squared gains of a method of the registry."""
 
     def __init__(self, name: str, spec: StftSpec, sample_rate: int, microphones: int) -> None:
-        method = _method(name, spec)
-        # A network sees all channels, and takes their mean in its own way; others get the mean power.
-        kernel = method.kernel(sample_rate, microphones if _is_network(name) else 1)
-        if not isinstance(kernel, SpectralKernel):
-            raise ParameterError(f"masks = {name!r}: this method has no gains; spectral ones do, such as 'log-mmse'")
+        kernel = _kernel(name, spec, sample_rate, microphones)
         ours, theirs = spec.at(sample_rate), kernel.frames
         if (ours.size, ours.hop) != (theirs.size, theirs.hop):
             raise ParameterError(
-                f"masks = {name!r} works on frames of {theirs.size} samples every {theirs.hop}, the beamformer on "
-                f"{ours.size} every {ours.hop}; give the beamformer that window_ms and hop_ms"
+                f"masks = {name!r} works on frames of {theirs.size} samples every {theirs.hop}, this method on "
+                f"{ours.size} every {ours.hop}; give it that window_ms and hop_ms"
             )
         self.kernel = kernel
         self.wide = kernel.channels > 1
@@ -111,6 +113,53 @@ class GainMask(Masker):
         before, after = _mean_power(heard), _mean_power(out)
         mask = np.minimum(after / np.maximum(before, SILENT), np.float32(1.0)).astype(np.float64)
         return np.where(before > SILENT, mask, 0.0), state
+
+
+class BesideMask:
+    """Masks from samples, for methods on frames of their own; the state belongs to the caller.
+
+    Frames that end together do not lie together: the shorter ones are the later ones, so their masks are held back by
+    the whole frames between the two middles.
+    """
+
+    def __init__(self, name: str, spec: StftSpec, sample_rate: int, microphones: int) -> None:
+        kernel = _kernel(name, spec, sample_rate, microphones)
+        ours, theirs = spec.at(sample_rate), kernel.frames
+        if theirs.hop != ours.hop or theirs.size > ours.size:
+            raise ParameterError(
+                f"masks = {name!r} works on frames of {theirs.size} samples every {theirs.hop}, this method on "
+                f"{ours.size} every {ours.hop}; give it that hop_ms, and a window_ms that is not shorter"
+            )
+        self.inner = GainMask(name, StftSpec(1e3 * theirs.size / sample_rate, spec.hop_ms), sample_rate, microphones)
+        self.frames, self.microphones = theirs, microphones
+        self.late = round((ours.size - theirs.size) / 2 / ours.hop)
+        self.place = np.arange(ours.bins) * (theirs.size / ours.size)
+        self.bins = theirs.bins
+
+    def begin(self) -> Any:
+        """The method's own start; all is voice before it."""
+        history = np.zeros((self.microphones, self.frames.size - self.frames.hop), np.float32)
+        return {"history": history, "inner": self.inner.begin(), "late": np.ones((self.late, self.bins))}
+
+    def step(self, x: Samples, state: Any) -> tuple[Real, Any]:
+        """Whole hops of samples ``(microphones, n * hop)`` to masks ``(n, bins)``."""
+        spectra, state["history"] = self.frames.forward(x, state["history"])
+        masks, state["inner"] = self.inner.step(spectra, state["inner"])
+        masks = np.concatenate((state["late"], masks))
+        state["late"] = masks[len(masks) - self.late :]
+        masks = masks[: len(masks) - self.late]
+        low = np.minimum(self.place.astype(int), self.bins - 1)
+        part, high = self.place - low, np.minimum(low + 1, self.bins - 1)
+        out: Real = (1.0 - part) * masks[:, low] + part * masks[:, high]
+        return out, state
+
+
+def _kernel(name: str, spec: StftSpec, sample_rate: int, microphones: int) -> SpectralKernel:
+    # A network sees all channels, and takes their mean in its own way; others get the mean power.
+    kernel = _method(name, spec).kernel(sample_rate, microphones if _is_network(name) else 1)
+    if not isinstance(kernel, SpectralKernel):
+        raise ParameterError(f"masks = {name!r}: this method has no gains; spectral ones do, such as 'log-mmse'")
+    return kernel
 
 
 def _mean_power(frames: Complex) -> Real:
@@ -138,7 +187,7 @@ def whole_mask(name: str, spec: StftSpec, sample_rate: int, x: Samples, spectra:
 
 
 def _method(name: str, spec: StftSpec) -> Enhancer:
-    from .. import registry
+    from . import registry
 
     if _is_network(name):
         path = name if name.endswith(".onnx") else str(_shipped(name))
