@@ -250,8 +250,8 @@ def test_training_on_rendered_mixtures(tmp_path: Path, small_pool: Pool) -> None
 def test_the_clock_ends_a_run_with_a_budget(tmp_path: Path, small_pool: Pool) -> None:
     from dataclasses import replace
 
-    trainer = Trainer(tmp_path, small_pool, replace(RECIPE, budget_minutes=1e-4))
+    trainer = Trainer(tmp_path, small_pool, replace(RECIPE, budget_minutes=1e-9))
     trainer.run()
-    assert 1 <= trainer.step < 5  # 6 ms: the first step is longer
+    assert 1 <= trainer.step < 5  # no machine is that quick
     trainer.run()  # ended: nothing more is done
     assert trainer.step < 5
