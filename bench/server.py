@@ -72,14 +72,14 @@ class Client:
 
     def _message(self) -> bytes:
         while True:
-            for message in self._parsed():
+            for _, message in self._parsed():
                 return message
             data = self.sock.recv(65536)
             if not data:
                 raise ConnectionError("the server closed a stream")
             self._held += data
 
-    def _parsed(self) -> list[bytes]:
+    def _parsed(self) -> list[tuple[int, bytes]]:
         found = []
         while len(self._held) >= 2:
             size, at = self._held[1], 2
@@ -91,7 +91,7 @@ class Client:
                 break
             code = self._held[0] & 15
             if code in (1, 2):
-                found.append(self._held[at : at + size])
+                found.append((code, self._held[at : at + size]))
             elif code == 9:  # a server that gets no answer closes
                 self.sock.sendall(self._packed(self._held[at : at + size], 10))
             self._held = self._held[at + size :]
@@ -111,7 +111,7 @@ class Client:
         if not data:
             raise ConnectionError("the server closed a stream")
         self._held += data
-        return [now - self.sent.pop(struct.unpack("<I", m[:4])[0]) for m in self._parsed()]
+        return [now - self.sent.pop(struct.unpack("<I", m[:4])[0]) for code, m in self._parsed() if code == 2]
 
 
 class Load:

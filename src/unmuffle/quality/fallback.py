@@ -35,7 +35,7 @@ import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 import numpy as np
 from scipy.signal import lfilter, lfiltic
@@ -303,6 +303,7 @@ class GuardedKernel(Kernel):
         self.active = MAIN
         self.failures = 0
         self._backlog = 0.0
+        self._among = False  # other streams, whose steps are taken with ours
         self._retry_at: int | None = None
         try:
             self._branches[MAIN] = self._branch(MAIN, 0)
@@ -324,10 +325,15 @@ class GuardedKernel(Kernel):
 
     def push(self, x: Samples) -> Samples:
         """All that the active method has ready."""
-        return alone(self.pushing(x))
+        self._among = False
+        return alone(self._pieces(x))
 
     def pushing(self, x: Samples) -> Work:
-        """:meth:`push`, with the steps of the main method handed out."""
+        """:meth:`push`, with the steps of the main method handed out; what they take there is not its time."""
+        self._among = True
+        return (yield from self._pieces(x))
+
+    def _pieces(self, x: Samples) -> Work:
         if x.shape[1] <= self._piece:
             if not x.shape[1]:
                 return np.zeros((self.channels_out, 0), np.float32)
@@ -360,9 +366,21 @@ class GuardedKernel(Kernel):
                 branch = self._branches[MAIN] = self._branch(MAIN, start)
                 if start > branch.head:
                     branch.push(np.zeros((self.channels, start - branch.head), np.float32))
-            begun = self._guard.clock()
-            yield from branch.pushing(x)
-            self._backlog = max(0.0, self._backlog + self._guard.clock() - begun - x.shape[1] / self._rate)
+            clock = self._guard.clock
+            begun, away = clock(), 0.0
+            work = branch.pushing(x)
+            due = _resumed(work)
+            while due is not None:
+                left = clock()
+                try:
+                    y = yield due
+                except Exception as error:
+                    due = _resumed(work, error=error)
+                else:
+                    if self._among:
+                        away += clock() - left
+                    due = _resumed(work, y)
+            self._backlog = max(0.0, self._backlog + clock() - begun - away - x.shape[1] / self._rate)
             if self._backlog > self._guard.behind_s:
                 raise _Behind(f"{1e3 * self._backlog:.0f} ms behind real time")
         except Exception as error:  # whatever a method, a network or a library below it can raise
@@ -517,6 +535,16 @@ class GuardedKernel(Kernel):
         """The larger of both methods': either may be the one that answers."""
         held, out = zip(*(hold(quantum) for hold in self._hold), strict=True)
         return max(held), math.gcd(quantum, *out)
+
+
+def _resumed(
+    work: Work, y: Samples | None = None, *, error: Exception | None = None
+) -> tuple[StepKernel, Samples] | None:
+    """The next step that is handed out, if there is one."""
+    try:
+        return work.send(cast(Samples, y)) if error is None else work.throw(error)
+    except StopIteration:
+        return None
 
 
 def _told(error: Exception) -> tuple[str, str]:
