@@ -179,7 +179,7 @@ def test_a_device_that_goes_is_an_error_and_leaves_nothing_running():
     until = time.monotonic() + BUSY_S
     while threading.active_count() > before and time.monotonic() < until:
         time.sleep(0.01)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # threads of earlier tests may have ended meanwhile
 
 
 def test_a_device_that_goes_silently_is_noticed(monkeypatch):
