@@ -153,7 +153,7 @@ def test_a_crowd_gets_what_each_would_get_alone(server):
     import json
     from contextlib import ExitStack
 
-    from server_helpers import control, frame, opened, speech, unframe
+    from server_helpers import PATIENCE, control, frame, opened, speech, unframe
 
     import unmuffle
     from unmuffle.server.turn import CROWD
@@ -190,7 +190,7 @@ def test_a_crowd_gets_what_each_would_get_alone(server):
                     due[k] += 1
             for k, ws in enumerate(links):
                 for _ in range(due[k]):
-                    message = ws.recv(timeout=20)
+                    message = ws.recv(timeout=PATIENCE)
                     if isinstance(message, str):
                         said[k].append((len(parts[k]), json.loads(message)))
                     else:
