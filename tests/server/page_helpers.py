@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from server_helpers import PATIENCE
 
 # The program itself: the wrapper script of the distribution reads settings that a test has no use for.
 PLACES = ("/usr/lib/chromium/chromium", "chromium", "chromium-browser", "google-chrome")
@@ -42,7 +43,7 @@ def browsing():
                     "--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={microphone}",
                     "--use-fake-ui-for-media-stream",
                 ]  # fmt: skip
-            browser = playwright.chromium.launch(executable_path=where, args=arguments)
+            browser = playwright.chromium.launch(executable_path=where, args=arguments, timeout=1000 * PATIENCE)
             started.append(browser)
             return browser
 
@@ -63,7 +64,7 @@ class Watched:
         self.url = url
         self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
         self.page = self.context.new_page()
-        self.page.set_default_timeout(60_000)  # a busy machine is no fault of the page
+        self.page.set_default_timeout(1000 * PATIENCE)  # a busy machine is no fault of the page
         self.errors, self.foreign, self.requests = [], [], []
         self.page.on("console", lambda m: self.errors.append(m.text) if m.type in ("error", "warning") else None)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -81,7 +82,7 @@ class Watched:
         self.page.wait_for_selector("html[data-ready]")
         return self
 
-    def wait(self, condition, timeout=60.0):
+    def wait(self, condition, timeout=PATIENCE):
         """Until an expression is true. (Playwright's own waiting evaluates strings in the page, which its policy forbids.)"""
         end = time.monotonic() + timeout
         while not self.page.evaluate(f"!!({condition})"):
