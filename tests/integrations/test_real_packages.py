@@ -83,12 +83,13 @@ def test_pipecat_in_a_real_transport(tone):
     except ImportError:
         pytest.skip("this version of Pipecat starts its pipelines in another way")
 
-    heard, begun = [], asyncio.Event()
+    heard, ready, begun = [], asyncio.Event(), asyncio.Event()
 
     class Input(BaseInputTransport):
         async def start(self, frame):
             await super().start(frame)
             await self.set_transport_ready(frame)
+            ready.set()
 
     class Listener(FrameProcessor):
         async def process_frame(self, frame, direction):
@@ -107,7 +108,8 @@ def test_pipecat_in_a_real_transport(tone):
         source = Input(params)
         task = PipelineTask(Pipeline([source, Listener()]), params=PipelineParams(audio_in_sample_rate=RATE))
         running = asyncio.create_task(PipelineRunner(handle_sigint=False).run(task))
-        await begun.wait()  # the last of the pipeline has started, so all have
+        await ready.wait()  # both ends have started
+        await begun.wait()
         for i in range(0, RATE // 2, 960):
             await source.push_audio_frame(InputAudioRawFrame(tone[i : i + 960].tobytes(), RATE, 1))
         while sum(map(len, heard)) < RATE:
