@@ -16,6 +16,7 @@ import numpy as np
 from unmuffle.engine.stream import LiveStream
 from unmuffle.enhancers.registry import load
 from unmuffle.live.fake import FakeSound, Script
+from unmuffle.quality.fallback import guard_for
 
 HOUR_RATE = 16000
 
@@ -162,7 +163,8 @@ def stream_for(seconds, seed=3, method="log-mmse"):
     rng = np.random.default_rng(seed)
     loop = (0.1 * rng.standard_normal(7 * HOUR_RATE + 13)).astype(np.float32)  # no multiple of any block
     sizes = tuple(int(n) for n in rng.integers(16, 1024, 997))
-    live = LiveStream(load(method), HOUR_RATE, largest=1024)
+    # Guarded, as a session runs it; no machine is to be called too slow here.
+    live = LiveStream(guard_for(load(method), HOUR_RATE, 1), HOUR_RATE, largest=1024)
     truth = load(method).stream(HOUR_RATE)
     total = round(seconds * HOUR_RATE)
     state = {"fed": 0, "compared": 0, "early": truth.latency_samples, "memory": 0.0, "waiting": np.zeros(0, np.float32)}

@@ -428,6 +428,7 @@ class Stream:
         self._signature = f"{key}|{sample_rate}|{kernel.channels}|{block_size}"
         self._strength_db = math.inf
         self._bypass = False
+        self._aim()
         self._fresh()
 
     def _fresh(self) -> None:
@@ -436,7 +437,7 @@ class Stream:
         self._blocks: Fifo | None = None
         self._started = False
         self._one_dimensional = False
-        self._mix = self._target()  # share of the dry signal, 0..1
+        self._mix = self._target  # share of the dry signal, 0..1
 
     # -- samples ---------------------------------------------------------------------------------
 
@@ -522,13 +523,14 @@ class Stream:
 
     # -- wet and dry -----------------------------------------------------------------------------
 
-    def _target(self) -> float:
-        return 1.0 if self._bypass else float(10.0 ** (-self._strength_db / 20.0))
+    def _aim(self) -> None:
+        """Where the mix is to go, by strength and bypass."""
+        self._target = 1.0 if self._bypass else float(10.0 ** (-self._strength_db / 20.0))
 
     def _mixed(self, wet: Samples) -> Samples:
         n = wet.shape[1]
         dry = self._dry.pop(n)
-        target = self._target()
+        target = self._target
         if self._mix == target:
             if target == 0.0:
                 return wet
@@ -555,8 +557,9 @@ class Stream:
         if math.isnan(value) or value < 0:
             raise ParameterError(f"strength = {db!r} dB; give 0 (input unchanged) to inf (full effect)")
         self._strength_db = value
+        self._aim()
         if not self._started:
-            self._mix = self._target()
+            self._mix = self._target
 
     @property
     def strength_db(self) -> float:
@@ -571,8 +574,9 @@ class Stream:
     @bypass.setter
     def bypass(self, on: bool) -> None:
         self._bypass = bool(on)
+        self._aim()
         if not self._started:
-            self._mix = self._target()
+            self._mix = self._target
 
     # -- facts -----------------------------------------------------------------------------------
 
@@ -635,6 +639,7 @@ class Stream:
         self._mix = state["mix"]
         self._strength_db = state["strength_db"]
         self._bypass = state["bypass"]
+        self._aim()
         self._started = state["started"]
         self._one_dimensional = state["one_dimensional"]
 
