@@ -32,7 +32,7 @@ from ..noise.vad import EnergyVad
 from ..signal.blocks import Samples
 from ..signal.stft import Frames, StftSpec
 from . import params
-from .base import Enhancer, SpectralKernel, run_offline
+from .base import Enhancer, Framed, SpectralKernel, run_offline
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -41,6 +41,18 @@ Complex = NDArray[np.complexfloating[Any, Any]]
 Real = NDArray[np.floating[Any]]
 
 SILENT = np.float32(1e-30)
+
+
+class Masked(Framed):
+    """A method whose ``masks`` name another one; a network's digest is part of its key."""
+
+    masks: str
+
+    def key(self) -> str:
+        """Parameters, and which network it is: where its file lies does not matter, what is in it does."""
+        if not _is_network(self.masks):
+            return super().key()
+        return f"{super().key()}masks = {_network(self.masks).key()}"
 
 
 class Masker(abc.ABC):
@@ -190,14 +202,19 @@ def _method(name: str, spec: StftSpec) -> Enhancer:
     from . import registry
 
     if _is_network(name):
-        path = name if name.endswith(".onnx") else str(_shipped(name))
-        return registry.load("model", path=path)
+        return _network(name)
     known = params.parameters(registry.kind(name))
     wanted = {"window_ms": spec.window_ms, "hop_ms": spec.hop_ms, "floor_db": -60.0}
     wanted = {k: v for k, v in wanted.items() if k in known}
     # Methods keep their own frames where ours are none of theirs (longer ones than they allow).
     fits = all(value <= (known[k].metadata["high"] or value) for k, value in wanted.items())
     return registry.load(name, **(wanted if fits else {}))
+
+
+def _network(name: str) -> Enhancer:
+    from . import registry
+
+    return registry.load("model", path=name if name.endswith(".onnx") else str(_shipped(name)))
 
 
 def _is_network(name: str) -> bool:

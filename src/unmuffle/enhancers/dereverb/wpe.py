@@ -51,8 +51,8 @@ import numpy as np
 from ...errors import ParameterError
 from ...signal.blocks import Samples
 from ...signal.stft import Frames, Spectrum
-from ..base import Framed, Kernel, SpectralKernel
-from ..masks import BesideMask
+from ..base import Kernel, SpectralKernel
+from ..masks import BesideMask, Masked
 from ..params import param
 from .high_band import HighBand
 from .prediction import Complex, Float, solve
@@ -70,7 +70,7 @@ TRUST_S = 0.5
 
 
 @dataclass(frozen=True)
-class Wpe(Framed):
+class Wpe(Masked):
     """Recursive weighted prediction error: takes late reverberation off while it comes in.
 
     All microphones come out, each dereverberated with the help of all others, with their delays and

@@ -40,8 +40,8 @@ import numpy as np
 from ...errors import ParameterError
 from ...signal.blocks import Samples
 from ...signal.stft import Frames
-from ..base import Framed, Kernel, WholeKernel
-from ..masks import whole_mask
+from ..base import Kernel, WholeKernel
+from ..masks import Masked, whole_mask
 from ..params import param
 from .high_band import HighBand
 from .prediction import wpe
@@ -53,7 +53,7 @@ FLOOR = 1e-4
 
 
 @dataclass(frozen=True)
-class WpeBatch(Framed):
+class WpeBatch(Masked):
     """Iterative weighted prediction error: takes late reverberation off a whole recording."""
 
     name: ClassVar[str] = "wpe-batch"

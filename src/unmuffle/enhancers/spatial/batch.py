@@ -27,8 +27,8 @@ from ...signal.blocks import Samples
 from ...signal.channels import dead_channels
 from ...signal.covariance import spatial_covariance
 from ...signal.stft import Frames
-from ..base import Framed, Kernel, WholeKernel
-from ..masks import whole_mask
+from ..base import Kernel, WholeKernel
+from ..masks import Masked, whole_mask
 from ..params import param
 from .algebra import Complex, apply
 from .cgmm import cgmm
@@ -41,7 +41,7 @@ FORMS = ("souden", "rank-one", "gev", "mwf")
 
 
 @dataclass(frozen=True)
-class BatchBeamformer(Framed):
+class BatchBeamformer(Masked):
     """Mask-based beamformer for whole recordings: CGMM masks, MVDR, reference microphone by SNR; no geometry."""
 
     name: ClassVar[str] = "mask-mvdr"

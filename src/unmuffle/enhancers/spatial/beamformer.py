@@ -33,7 +33,7 @@ from ...signal.arrays import ArrayGeometry, line, parse_array
 from ...signal.steering import check_direction, diffuse_coherence, far_field
 from ...signal.stft import Frames, Spectrum
 from ..base import Framed, Kernel, SpectralKernel
-from ..masks import Masker, masker
+from ..masks import Masked, Masker, masker
 from ..params import param
 from . import postfilter
 from .algebra import Complex, Real
@@ -200,7 +200,7 @@ class FixedBrain(Brain):
 
 
 @dataclass(frozen=True)
-class Adaptive(Beamformer):
+class Adaptive(Masked, Beamformer):
     """Base of the beamformers that learn covariances from masks."""
 
     masks: str = param("log-mmse", "where the voice is: a spectral method, vad, or a network file (.onnx)")
