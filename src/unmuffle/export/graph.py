@@ -19,10 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from ..enhancers.neural.bands import FEATURES
-from ..enhancers.neural.model import BLANK, FORMAT, PREFIX, Model, digest
+from ..enhancers.neural.model import BLANK, FORMAT, PREFIX, Model, digest, load
 from ..errors import MissingExtraError, OutputError
 from ..train.loop import load_net
 from ..train.nets import Net
+from ..train.recover import from_model
 
 OPSET = 17
 _MARK = 7  # a channel count that no other dimension has
@@ -128,6 +129,8 @@ def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
             out,
             dynamo=False,
             opset_version=OPSET,
+            # A form that computes with parameters leaves that to onnxruntime: the file holds what was trained.
+            do_constant_folding=not getattr(form, "keeps_parameters", False),
             input_names=[given, *names],
             output_names=[answer, *(f"next_{n}" for n in names)],
             dynamic_axes=axes,
@@ -188,8 +191,6 @@ def export(
         ModelError: the checkpoint cannot be used, or the graph does not do what the network does.
         OutputError: the file could not be written.
     """
-    from .parity import prove
-
     net, config, state = load_net(source)
     facts = {
         "name": name or config.net,
@@ -198,10 +199,33 @@ def export(
         "recipe": {**config.to_dict(), "steps_done": int(state["step"])},
         "scores": scores or {},
     }
+    return _written(net, facts, Path(target))
+
+
+def renew(source: str | Path, target: str | Path) -> Model:
+    """Write the network of a file anew, in the form that this version gives it; facts and weights stay.
+
+    Args:
+        source: a network file, of which the weights can be recovered (:mod:`unmuffle.train.recover`).
+        target: path of the new one; may be the same.
+
+    Raises:
+        ModelError: the weights cannot be taken out of it.
+        OutputError: the file could not be written.
+    """
+    model = load(source)
+    net, _ = from_model(model, source)
+    facts = {k: getattr(model.facts, k) for k in ("name", "licence", "data", "recipe", "scores")}
+    return _written(net, facts, Path(target))
+
+
+def _written(net: nn.Module, facts: Mapping[str, Any], place: Path) -> Model:
+    """The proven file of a network."""
+    from .parity import prove
+
     content = to_bytes(net, facts)
-    model = Model(content, os.fspath(target))
+    model = Model(content, os.fspath(place))
     prove(net, model)
-    place = Path(target)
     temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
     try:
         temporary.write_bytes(content)

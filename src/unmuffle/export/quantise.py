@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -39,6 +39,9 @@ PESQ_LOSS, STOI_LOSS = 0.02, 0.002
 RECIPES = ("all", "dense")
 _SMALLEST = 512
 """Matrices of fewer weights are not worth it."""
+
+_MOVES = ("Concat", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
+"""Operators that only move weights, at loading."""
 
 Signal = NDArray[np.float32]
 
@@ -91,7 +94,7 @@ def to_int8(content: bytes, recipe: str = "all") -> bytes:
             users.setdefault(name, []).append((node, place))
     added = []
     for tensor in list(body.initializer):
-        axis = _axis(tensor, users.get(tensor.name, []), recipe)
+        axis = _axis(tensor, list(_ends(tensor.name, users)), recipe)
         if axis is None:
             continue
         weights = onnx.numpy_helper.to_array(tensor)
@@ -117,13 +120,26 @@ def to_int8(content: bytes, recipe: str = "all") -> bytes:
     return blank.replace(BLANK.encode(), digest(blank, BLANK).encode())
 
 
-def _axis(tensor: Any, users: Sequence[tuple[Any, int]], recipe: str) -> int | None:
+def _ends(name: str, users: dict[str, list[tuple[Any, int]]], moved: bool = False) -> Iterator[tuple[Any, int, bool]]:
+    """Operators that compute with a tensor, at which place, and whether it was turned or packed before."""
+    for node, place in users.get(name, []):
+        if node.op_type in _MOVES:
+            yield from _ends(node.output[0], users, True)
+        else:
+            yield node, place, moved
+
+
+def _axis(tensor: Any, users: Sequence[tuple[Any, int, bool]], recipe: str) -> int | None:
     """Along which axis a matrix has a scale for each row; ``None`` if it stays as it is."""
     size = int(np.prod(tensor.dims)) if tensor.dims else 0
     if tensor.data_type != 1 or size < _SMALLEST or not users:  # 1: float32
         return None
+    if any(moved for *_, moved in users):  # a parameter as it was trained: (outputs, inputs, ...)
+        kinds = {node.op_type for node, *_ in users}
+        dense, recurrent = kinds & {"Gemm", "MatMul", "Conv"}, kinds & {"LSTM", "GRU", "RNN"}
+        return 0 if len(tensor.dims) in (2, 3) and (recipe == "all" if recurrent else dense) else None
     axes = set()
-    for node, place in users:
+    for node, place, _ in users:
         if node.op_type in ("LSTM", "GRU", "RNN") and place in (1, 2) and recipe == "all":
             axes.add(1)
         elif node.op_type == "Gemm" and place == 1:

@@ -302,6 +302,55 @@ class Model:
         out = self._session.run(self._outputs, {self.facts.input: spectrum, **state})
         return out[0], dict(zip(state, out[1:], strict=True))
 
+    def lane(self, channels: int = 1) -> Lane:
+        """A way through for single frames, in less time than by :meth:`run`."""
+        return Lane(self, self._session, channels)
+
+
+class Lane:
+    """One stream's way through a network, a frame at a time, in memory that is bound once.
+
+    A call of :meth:`Model.run` looks up, converts and allocates every tensor; for one frame that takes a
+    fifth of the time. Here input, output and two sets of states are arrays that onnxruntime works on
+    directly: a frame reads one set and writes the other.
+
+    Attributes:
+        given: ``(channels, 1, *frame_shape)``: the frame is written into it.
+        answer: of the same shape (of features: gains); what became of it, until the next call.
+    """
+
+    def __init__(self, model: Model, session: Any, channels: int) -> None:
+        facts = model.facts
+        self.given = np.zeros((channels, 1, *facts.frame_shape), np.float32)
+        shape = (1, 1, bands.OUTPUTS) if facts.domain == "features" else self.given.shape
+        self.answer = np.zeros(shape, np.float32)
+        self._sets = model.initial(channels), model.initial(channels)
+        self._run = session.run_with_iobinding
+        self._turns = []
+        for before, after in (self._sets, self._sets[::-1]):
+            turn = session.io_binding()
+            for name, array in ((facts.input, self.given), *before.items()):
+                turn.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+            for name, array in ((facts.output, self.answer), *((f"next_{k}", v) for k, v in after.items())):
+                turn.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+            self._turns.append(turn)
+
+    def run(self, state: State) -> State:
+        """From :attr:`given` to :attr:`answer`.
+
+        Args:
+            state: any; fastest is the one that the last call returned.
+
+        Returns:
+            The new state: arrays that the call after the next writes into.
+        """
+        turn = 1 if state is self._sets[1] else 0
+        if state is not self._sets[turn]:
+            for name, array in self._sets[turn].items():
+                array[...] = state[name]
+        self._run(self._turns[turn])
+        return self._sets[1 - turn]
+
 
 def load(path: str | os.PathLike[str]) -> Model:
     """Load a network file; a file that has not changed is loaded once a process.

@@ -219,7 +219,7 @@ class Bandwise(nn.Module):
         return stack * scale, seen[:, :, seen.shape[2] - self.config.memory + 1 :]
 
     def streaming(self) -> nn.Module:
-        """The same network on the weights of this one, in as few operators as it can be written."""
+        """The same network on the weights of this one, arranged for ONNX Runtime."""
         return BandwiseStream(self)
 
 
@@ -236,34 +236,60 @@ class BandwiseLow(Bandwise):
 class BandwiseStream(nn.Module):
     """:class:`Bandwise` for one stream, arranged for ONNX Runtime.
 
-    With one frame at a time a small operator costs as much as a large one. Here real and imaginary
-    parts are rows of one tensor, so that the complex products of all bins are one multiplication and
-    one sum, and no shape depends on anything but the number of frames.
+    With one frame at a time a small operator costs as much as a large one; with many, what counts is to go
+    through memory seldom and in order. Here
+
+    * whatever is linear in rows (re, im, ...) of a frame is a product with a constant matrix from the left,
+      sums over pairs and repeated rows included;
+    * powers of magnitudes are taken by logarithm and exponential, which are vectorised (``Pow`` is not), and
+      the mean over channels by a running sum (a reduction over one channel takes the time of a convolution);
+    * biases that only shift the features of all bands alike go on, added up, to the layers that come later;
+    * patches lie as (position, feature): no dense layer over positions or bands needs a transposition;
+    * no shape depends on anything but the number of frames and channels.
+
+    All of this is computed from the parameters inside the graph, where onnxruntime does it once, at loading:
+    a file holds the parameters as they were trained, under their names.
 
     ``forward(spectrum, *state)``: ``spectrum`` is ``(channels, frames, 2, bins)``, and so is the
     first result. The state is that of :meth:`Bandwise.initial` with two tensors in another shape:
-    ``level`` (1, 1, memory - 1, 2) and ``past`` (channels, 1, 4, bins).
+    ``level`` (1, 1, memory - 1, 2) and ``past`` (channels, 1, 2, bins).
     """
 
-    rotation: Tensor
+    keeps_parameters = True
+
+    products: Tensor
+    floor: Tensor
+    squares: Tensor
+    least: Tensor
+    powers: Tensor
     meter: Tensor
     offset: Tensor
-    start: Tensor
+    filter: Tensor
 
     def __init__(self, net: Bandwise) -> None:
         super().__init__()
         self.net = net
-        # Rows re, im, -im, re: S and jS.
-        self.register_buffer("rotation", torch.tensor([1.0, 1.0, -1.0, 1.0]).reshape(4, 1), persistent=False)
-        meter = torch.zeros(BINS, 2)
-        meter[2:81, 0] = 1.0 / 79.0
-        self.register_buffer("meter", meter, persistent=False)
-        # Means over two rows, below, are halves of |X|^2: all features, their mean and its floor
-        # shrink alike, and the quotient is that of Bandwise.
-        self.register_buffer("offset", torch.tensor([_FLOOR * 0.5**_POWER, 1.0]), persistent=False)
-        with torch.no_grad():
-            start = net.gather.bias[:, None] + net.place
-        self.register_buffer("start", start.clone(), persistent=False)
+        # Rows of a product: (re, im of the bin, of the frame before, of the bin below) x (re, im of the bin).
+        self._constant(
+            "products", _matrix(12, {0: 1, 3: 1}, {4: 1, 7: 1}, {5: 1, 6: -1}, {8: 1, 11: 1}, {9: 1, 10: -1})
+        )
+        self._constant("floor", torch.tensor([_EPS, 0.0, 0.0, 0.0, 0.0]).reshape(-1, 1))
+        squares = _matrix(5, {0: 1}, {1: 1, 2: 1}, {3: 1, 4: 1})
+        self._constant("squares", squares)
+        # The lowest bin has no bin below and takes no part: a huge square makes it vanish.
+        least = torch.tensor([0.0, _EPS * _EPS, _EPS * _EPS]).reshape(-1, 1).repeat(1, BINS)
+        least[:, 0] = 1e38
+        self._constant("least", least)
+        self._constant("powers", squares.T * ((_POWER - 1.0) / 2.0))
+        meter = torch.zeros(5, BINS, 2)
+        meter[0, 2:81, 0] = 1.0 / 79.0
+        self._constant("meter", meter.reshape(-1, 2))
+        self._constant("offset", torch.tensor([_FLOOR, 1.0]))
+        # Rows (a re, a im, b re, b im) of this frame and of the one before, to the real and the imaginary part.
+        self._constant("filter", _matrix(8, {0: 1, 3: -1, 4: 1, 7: -1}, {1: 1, 2: 1, 5: 1, 6: 1}))
+
+    def _constant(self, name: str, value: Tensor) -> None:
+        self.register_buffer(name, value.contiguous(), persistent=False)
 
     def state_names(self) -> list[str]:
         """Names of the state tensors, in order."""
@@ -272,46 +298,84 @@ class BandwiseStream(nn.Module):
     def initial(self, channels: int = 1) -> list[Tensor]:
         """State before the first frame."""
         rest = self.net.initial(1, channels)[2:]
-        return [torch.zeros(1, 1, self.net.config.memory - 1, 2), torch.zeros(channels, 1, 4, BINS), *rest]
+        return [torch.zeros(1, 1, self.net.config.memory - 1, 2), torch.zeros(channels, 1, 2, BINS), *rest]
 
     def forward(self, spectrum: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Filtered spectrum and the new state."""
         net, c = self.net, self.net.config
         channels = spectrum.shape[0]
-        rows = spectrum[:, :, [0, 1, 1, 0]] * self.rotation
-        seen = torch.cat((state[1], rows), 1)
-        before, past = seen[:, :-1], seen[:, -1:]
-        both = torch.cat((rows, before), 2)
-        size = ((spectrum * spectrum).mean((0, 2)) + 0.5 * _EPS).pow(_POWER)
-        # Rows of the frame before, and of the bin below: products with both at once.
-        other = torch.cat((before[..., 1:], rows[..., :-1]), 2).reshape(channels, -1, 4, 2, BINS - 1)
-        steps = (spectrum[..., 1:].unsqueeze(2) * other).mean((0, 3)).reshape(-1, 2, 2, BINS - 1)
-        norm = (steps * steps).sum(2, keepdim=True) + 0.25 * _EPS * _EPS
-        steps = (steps * norm.pow((_POWER - 1.0) / 2.0)).reshape(-1, 4, BINS - 1)
-        level = torch.addmm(self.offset, size, self.meter).reshape(1, 1, -1, 2)
-        level = torch.cat((state[0], level), 2)
-        pooled = nn.functional.avg_pool2d(level, (c.memory, 1), stride=1).reshape(-1, 1, 2)
-        mean, known = pooled.split([1, 1], -1)
-        features = torch.cat((size[:, 1:].unsqueeze(1), steps), 1) * (known / mean)
-        patches = torch.relu(net.patch(features))
-        x = torch.matmul(net.gather.weight, patches.transpose(1, 2)) + self.start
+        seen = torch.cat((state[1], spectrum), 1)
+        both = torch.cat((spectrum, seen[:, :-1]), 2)
+        features, level = self.features(spectrum, both, state[0])
+        # A column of zeros in front of the filters: the lowest bin is there and counts for nothing.
+        kernel = torch.cat((torch.zeros(c.width, _FEATURES, 1), net.patch.weight), 2).unsqueeze(2)
+        features = features.reshape(-1, _FEATURES, 1, BINS)
+        patches = nn.functional.conv2d(features, kernel, net.patch.bias, (1, PATCH), (0, PATCH // 2))
+        patches = torch.relu(patches).permute(0, 2, 3, 1).reshape(-1, PATCHES, c.width)
+        x = torch.matmul(net.gather.weight, patches) + (net.gather.bias[:, None] + net.place)
         carried = []
+        owed = torch.zeros(c.width)  # what the features of every band still lack
         for i, block in enumerate(net.blocks):
             assert isinstance(block, Block)  # ModuleList knows only Module
-            y, (h, cell) = block.time(x, (state[2 + 2 * i], state[3 + 2 * i]))
+            y, h, cell = _recurrence(block.time, x, state[2 + 2 * i], state[3 + 2 * i], owed)
             carried += [h, cell]
             x = x + y
-            z = torch.matmul(x.permute(2, 0, 1), block.across).permute(1, 2, 0) + block.shift
-            x = x + block.blend(torch.relu(z))
+            shift = block.shift + (owed[:, None] * block.across.sum(1)).T
+            z = torch.relu(torch.matmul(x.permute(2, 0, 1), block.across).permute(1, 2, 0) + shift)
+            x = x + torch.matmul(z, block.blend.weight.T)
+            owed = owed + block.blend.bias
             if i == 0 and net.context is not None:
-                few = net.context.take(x).reshape(-1, 1, c.bands * net.context.few)
-                y, memory = net.context.time(few, (state[-2], state[-1]))
-                x = x + net.context.widen(torch.relu(net.context.give(y)).reshape(-1, c.bands, net.context.few))
+                x, owed, seen_all = self.context(net.context, x, state[-2], state[-1], owed)
         if net.context is not None:
-            carried += list(memory)
-        wide = net.spread(x.transpose(1, 2))
-        taps = net.taps(torch.relu(wide + patches)).reshape(-1, _TAPS, PATCH, PATCHES)
-        taps = taps.transpose(2, 3).reshape(-1, _TAPS, 1, BINS - 1)
-        taps = torch.cat((taps, taps[..., -1:]), -1)
-        out = (taps * both.reshape(channels, -1, _TAPS, 2, BINS)).sum(2)
-        return (out, level[:, :, 1 - c.memory :], past, *carried)
+            carried += seen_all
+        end = net.spread.bias[:, None] + net.spread.weight.sum(1)[:, None] * owed
+        wide = torch.relu(torch.matmul(net.spread.weight, x) + end + patches)
+        wide = wide.reshape(-1, 1, PATCHES, c.width).permute(0, 3, 1, 2)
+        taps = nn.functional.conv2d(wide, net.taps.weight.unsqueeze(2), net.taps.bias, padding=(0, 1))
+        taps = taps.reshape(-1, _TAPS, PATCH, PATCHES).transpose(2, 3).reshape(-1, _TAPS, BINS - 1)
+        taps = nn.functional.pad(taps, (0, 1), mode="replicate").reshape(-1, 2, 2, 1, BINS)
+        out = (taps * both.reshape(channels, -1, 2, 1, 2, BINS)).reshape(channels, -1, 2 * _TAPS, BINS)
+        return (torch.matmul(self.filter, out), level, seen[:, -1:], *carried)
+
+    def features(self, spectrum: Tensor, both: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        """``(frames, 5, bins)`` as :meth:`Bandwise.features` has them, from bin 0 on, and the new level."""
+        channels = spectrum.shape[0]
+        rows = torch.cat((both, nn.functional.pad(spectrum, (1, -1))), 2)
+        pairs = rows.reshape(channels, -1, 6, 1, BINS) * spectrum.reshape(channels, -1, 1, 2, BINS)
+        steps = torch.matmul(self.products, pairs.reshape(channels, -1, 12, BINS))
+        steps = torch.cumsum(steps, 0)[-1] / channels + self.floor
+        norm = torch.matmul(self.squares, steps * steps) + self.least
+        steps = steps * torch.exp(torch.matmul(self.powers, torch.log(norm)))
+        now = torch.addmm(self.offset, steps.reshape(-1, 5 * BINS), self.meter).reshape(1, 1, -1, 2)
+        level = torch.cat((level, now), 2)
+        pooled = nn.functional.avg_pool2d(level, (self.net.config.memory, 1), stride=1).reshape(-1, 1, 2)
+        mean, known = pooled.split([1, 1], -1)
+        return steps * (known / mean), level[:, :, 1 - self.net.config.memory :]
+
+    def context(
+        self, net: Context, x: Tensor, h: Tensor, cell: Tensor, owed: Tensor
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """:class:`Context`; ``owed`` goes in and out."""
+        bands, few, units = self.net.config.bands, net.few, net.time.hidden_size
+        lack = (net.take.bias + (net.take.weight * owed).sum(1)).repeat(bands)
+        heard = torch.matmul(x, net.take.weight.T).reshape(-1, 1, bands * few)
+        y, h, cell = _recurrence(net.time, heard, h, cell, lack)
+        y = torch.relu(nn.functional.linear(y.reshape(-1, units), net.give.weight, net.give.bias))
+        x = x + torch.matmul(y.reshape(-1, bands, few), net.widen.weight.T)
+        return x, owed + net.widen.bias, [h, cell]
+
+
+def _recurrence(lstm: nn.LSTM, x: Tensor, h: Tensor, cell: Tensor, lack: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """An LSTM on ``x + lack``, where ``lack`` is the same at all times: it goes into the bias."""
+    bias = lstm.bias_ih_l0 + (lstm.weight_ih_l0 * lack).sum(1)
+    weights = [lstm.weight_ih_l0, lstm.weight_hh_l0, bias, lstm.bias_hh_l0]
+    return torch.lstm(x, (h, cell), weights, True, 1, 0.0, False, False, False)
+
+
+def _matrix(width: int, *rows: dict[int, float]) -> Tensor:
+    """A sparse matrix: for each row, column -> value."""
+    out = torch.zeros(len(rows), width)
+    for place, row in enumerate(rows):
+        for column, value in row.items():
+            out[place, column] = value
+    return out
