@@ -134,3 +134,40 @@ def test_what_cannot_be_exported(saved: Path, tmp_path: Path) -> None:
     assert (tmp_path / "m.onnx").read_bytes() == b"precious"
     with pytest.raises(OutputError, match="could not be written"):
         graph.export(saved, tmp_path / "no" / "such" / "folder.onnx")
+
+
+def test_a_file_is_renewed_with_its_weights_and_facts(tmp_path: Path) -> None:
+    from unmuffle.train.recover import from_model
+
+    net = nets.make("bandwise", {"bands": 6, "width": 8, "context": 12})
+    torch.manual_seed(4)
+    with torch.no_grad():
+        for parameter in net.parameters():  # biases too: they are added up on their way through the graph
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    recipe = TrainConfig(net="bandwise", sizes={"bands": 6, "width": 8, "context": 12}).to_dict()
+    old, new = tmp_path / "old.onnx", tmp_path / "new.onnx"
+    old.write_bytes(graph.to_bytes(net.eval(), {**FACTS, "recipe": recipe, "scores": {"pesq": 2.0}}))
+    # Every parameter is in the file as it was trained, under its name.
+    stored = {t.name.removeprefix("net."): t for t in onnx.load(str(old)).graph.initializer}
+    for name, value in net.state_dict().items():
+        assert np.array_equal(onnx.numpy_helper.to_array(stored[name]), value.numpy())
+    model = graph.renew(old, new)
+    assert model.facts.scores == {"pesq": 2.0}
+    assert new.read_bytes() == old.read_bytes()
+    again, _ = from_model(model, new)
+    assert all(torch.equal(again.state_dict()[k], v) for k, v in net.state_dict().items())
+
+
+def test_silence_and_faint_bins_are_treated_alike_in_both_forms() -> None:
+    # Where logarithms could part from powers.
+    net = nets.make("bandwise", {"bands": 6, "width": 8, "context": 12}).eval()
+    x = torch.randn(2, 40, 2, 161)
+    x[:, 10:20] = 0.0
+    x[:, 20:30] *= 1e-7
+    form = net.streaming()
+    with torch.no_grad():
+        a = graph.Planar(net)(x, *net.initial(1, 2))[0]
+        b = form(x, *form.initial(2))[0]
+    for part in (slice(0, 10), slice(20, 30), slice(30, 40)):
+        assert torch.max(torch.abs(a[:, part] - b[:, part])) < 1e-5 * torch.max(torch.abs(a[:, part]))
+    assert not b[:, 11:20].any()

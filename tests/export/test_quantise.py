@@ -108,3 +108,18 @@ def test_bad_input(source: Path, tmp_path: Path) -> None:
         quantise.quantise(source, tmp_path / "x.onnx", [])
     with pytest.raises(ParameterError, match="recipe"):
         quantise.to_int8(source.read_bytes(), "some")
+
+
+@pytest.mark.parametrize("recipe", quantise.RECIPES)
+def test_parameters_that_the_graph_packs_itself(recipe: str) -> None:
+    net = nets.make("bandwise", {"bands": 8, "width": 32}).eval()
+    content = graph.to_bytes(net, FACTS)
+    stored = onnx.load_from_string(quantise.to_int8(content, recipe)).graph.initializer
+    small = {t.name.removesuffix(".int8").removeprefix("net.") for t in stored if t.name.endswith(".int8")}
+    recurrent = {n for n in dict(net.named_parameters()) if ".time.weight" in n}
+    assert (recurrent <= small) == (recipe == "all")
+    assert {"blocks.0.blend.weight", "context.give.weight", "patch.weight", "taps.weight"} <= small
+    a, b = (Model(c, "memory.onnx") for c in (content, quantise.to_int8(content, recipe)))
+    x = 0.1 * np.random.default_rng(0).standard_normal((1, 20, 2, 161)).astype(np.float32)
+    wanted, given = a.run(x, a.initial())[0], b.run(x, b.initial())[0]
+    assert 10 * np.log10(np.sum((given - wanted) ** 2) / np.sum(wanted**2)) < -25

@@ -102,7 +102,9 @@ class NetworkKernel(SpectralKernel):
         self._edge = facts.bins - facts.bins // 8
         self._scale = np.float32(facts.frames().size / frames.size)
         self._unscale = np.float32(1.0) / self._scale
+        # For single frames everything is prepared; what comes out is used up before the next one goes in.
         self._lane = model.lane(channels if self._linked else 1)
+        self._prepared = _desk(self._lane.given, frames.bins)
 
     def init_bins(self) -> State:
         """The network's zeros."""
@@ -131,15 +133,17 @@ class NetworkKernel(SpectralKernel):
         channels, count, bins = spectrum.shape
         known = min(bins, self._bins)
         lane = self._lane if count == 1 else None
-        rows = np.zeros((channels, count, 2, self._bins), np.float32) if lane is None else lane.given
-        # Pairs of (re, im) to rows: one strided copy.
-        np.multiply(_pairs(spectrum)[:, :, :known], self._scale, out=rows.swapaxes(2, 3)[:, :, :known])
+        if lane is None:
+            rows = np.zeros((channels, count, 2, self._bins), np.float32)
+            given, taken, enhanced = _desk(rows, bins)
+        else:
+            rows, (given, taken, enhanced) = lane.given, self._prepared
+        _copy(given, _pairs(spectrum)[:, :, :known], self._scale)
         if lane is None:
             out, state = self.model.run(rows, state)
         else:
             out, state = lane.answer, lane.run(state)
-        enhanced: Spectrum = np.empty(spectrum.shape, np.complex64)
-        np.multiply(out.swapaxes(2, 3)[:, :, :known], self._unscale, out=_pairs(enhanced)[:, :, :known])
+        _copy(taken, out.swapaxes(2, 3)[:, :, :known], self._unscale)
         if bins > known:
             before, after = rows[..., self._edge :], out[..., self._edge :]
             # One gain for all channels, so that the image stays in place.
@@ -153,6 +157,20 @@ class NetworkKernel(SpectralKernel):
 def _pairs(spectrum: Spectrum) -> NDArray[np.float32]:
     """The same memory as ``(channels, frames, bins, 2)``."""
     return spectrum.view(np.float32).reshape(*spectrum.shape, 2)
+
+
+def _desk(rows: NDArray[np.float32], bins: int) -> tuple[NDArray[np.float32], NDArray[np.float32], Spectrum]:
+    """The known bins of ``rows`` as pairs, those of a new spectrum, and that spectrum: pairs to rows is one copy."""
+    known = min(bins, rows.shape[-1])
+    enhanced = np.zeros((*rows.shape[:2], bins), np.complex64)
+    return rows.swapaxes(2, 3)[:, :, :known], _pairs(enhanced)[:, :, :known], enhanced
+
+
+def _copy(target: NDArray[np.float32], source: NDArray[np.float32], scale: np.float32) -> None:
+    if scale == 1.0:
+        target[...] = source
+    else:
+        np.multiply(source, scale, out=target)
 
 
 class WholeNetwork(WholeKernel):
