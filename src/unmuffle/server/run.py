@@ -37,7 +37,7 @@ _log = logging.getLogger("unmuffle.server")
 
 MAX_HEADER = 64 << 10
 
-AT_ONCE = 8
+AT_ONCE = 16
 """Messages of one connection that are answered in one go when they arrive together; then others get their turn."""
 
 SWITCH_S = 0.001
@@ -181,7 +181,6 @@ def protocols(config: ServerConfig) -> tuple[type[HttpToolsProtocol], type[WebSo
             if self.conn.state is not OPEN:
                 return  # what comes after a close counts for nothing
             session = self._session
-            session.settle()
             if self._room and self.queue.empty() and self.writable.is_set() and not self.transport.is_closing():
                 self._room -= 1
                 answer = session.at_once(payload)
@@ -199,6 +198,7 @@ def protocols(config: ServerConfig) -> tuple[type[HttpToolsProtocol], type[WebSo
 
         def refer(self, payload: bytes) -> None:
             """A message for the task of the connection."""
+            self._session.settle()
             self._write_out()
             self.frames, self.curr_msg_data_type = [payload], "bytes"
             super().send_receive_event_to_app()

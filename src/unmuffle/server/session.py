@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import time
 from array import array
 from collections.abc import Callable
@@ -56,6 +57,8 @@ AT_ONCE_S = 0.001
 
 _SPEED = 1.05  # real time, with room for clocks that run fast
 _KEPT = 1024
+
+_NOTHING: Samples = np.zeros((1, 0), np.float32)
 
 _CLOSE = {401: protocol.POLICY, 429: protocol.POLICY, 503: protocol.TRY_LATER, 500: protocol.INTERNAL}
 
@@ -100,7 +103,7 @@ class Session:
         self._lane: Lane | None = None  # none: the event loop
         self._occupied = True  # the task has a message in hand
         self._door: Door | None = None  # where answers go that are not the task's
-        self._waits: _Waiting | None = None  # a frame that waits for those of other streams
+        self._waits: list[_Waiting] = []  # frames that wait for those of other streams
         self._shares = False
         self._piece = 0  # samples of the longest message that is worked off in one go
         self._expected: int | None = None
@@ -200,6 +203,7 @@ class Session:
         message = await self._receive()
         if message["type"] == "websocket.disconnect":
             return
+        self._heard = math.inf  # the time until the stream is ready is ours, not the client's
         text = message.get("text")
         if text is None:
             raise WireError("the first message must be the hello, as text")
@@ -244,6 +248,7 @@ class Session:
             "load": round(self.load, 5), "max_message_bytes": config.max_message_bytes,
             "idle_timeout_s": config.idle_timeout_s,
         })  # fmt: skip
+        self._heard = time.perf_counter()
         if light and direct is not None:
             self._door = direct["door"]
             direct["call"](self)
@@ -304,7 +309,8 @@ class Session:
         self._state.limits.close_stream(self._owner)
         if self._lane is not None:
             self._state.lanes.part(self._lane)
-        self._stream = self._waits = None
+        self._stream = None
+        self._waits = []
 
     async def _serve(self) -> None:
         if self._stream is None:
@@ -344,25 +350,28 @@ class Session:
         """Where the bytes arrive: the answer to a frame, or ``None`` if the task has to see to it.
 
         Nothing has changed when the answer is ``None``, so that the task finds everything as it was. An empty answer
-        means that it comes later, from :meth:`worked`: the frame waits for those of other streams.
+        means that it comes later, from :meth:`work`: the frame waits for those of other streams.
         """
         hello, stream, size = self._hello, self._stream, len(data)
         if self._occupied or hello is None or stream is None or size < protocol.HEADER.size:
             return None
         number: int = protocol.HEADER.unpack_from(data)[0]
-        if number != self._expected and self._expected is not None:
+        waits = self._waits
+        expected = self._expected if not waits else (waits[-1].number + 1) % protocol.MODULUS
+        if number != expected and expected is not None:
             return None
         count, rest = divmod(size - protocol.HEADER.size, self._frame_bytes_in)
         if rest or count > self._piece:
             return None
         came, now = self._state.turn.began(), time.perf_counter()  # read late in a turn, it has waited since it began
         lasts = count / hello.rate
-        if self._credit_for(now) < lasts:
+        if self._credit_for(now) < lasts + sum(each.lasts for each in waits):
             return None
         frame = _Waiting(data, number, count, lasts, came)
-        if self._shares and self._state.turn.crowded:
-            self._waits = frame
-            self._state.turn.add(self)
+        if waits or (self._shares and self._state.turn.crowded):
+            waits.append(frame)
+            if len(waits) == 1:
+                self._state.turn.add(self)
             return b""
         try:
             out = self._short(data, number)
@@ -373,35 +382,34 @@ class Session:
 
     def settle(self) -> None:
         """Whatever comes next finds no frame waiting."""
-        if self._waits is not None:
+        if self._waits:
             self._state.turn.run()
 
-    def work(self) -> Work | None:
-        """The frame that waits, as work to be done together with that of others."""
-        if self._waits is None or self._stream is None or self._hello is None:
-            return None
-        x = protocol.samples_of(self._waits.data, self._hello)
-        return self._processing(self._stream, x, fixed=self._hello.block_size is not None)
-
-    def _processing(self, stream: Stream, x: Samples, *, fixed: bool) -> Work:
-        y = yield from stream.processing(x, fixed=fixed)
-        if self._monitor is not None:
-            self._monitor.busy_s += self.direct_load * x.shape[1] / stream.sample_rate
-            if not stream.bypass:
-                self._monitor.push(stream.dry(x), y)
-        return y
-
-    def worked(self, result: Samples | Exception) -> None:
-        """What became of :meth:`work`."""
-        frame, self._waits = self._waits, None
-        if frame is None or self._hello is None or self._door is None:
-            return
-        if isinstance(result, Exception):  # the task will meet it again, and knows what to say
-            self._door.refer(frame.data)
-            return
-        out = protocol.packed(frame.number, result, self._hello.format)
-        self._answered(frame, out)
-        self._door.answer(out)
+    def work(self) -> Work:
+        """The frames that wait, one after the other, as work to be done together with that of others."""
+        hello, stream, door = self._hello, self._stream, self._door
+        waits, self._waits = self._waits, []
+        if hello is None or stream is None or door is None:  # closed meanwhile
+            return _NOTHING
+        fixed, monitor, failed = hello.block_size is not None, self._monitor, False
+        for frame in waits:
+            if not failed:
+                try:
+                    x = protocol.samples_of(frame.data, hello)
+                    y = yield from stream.processing(x, fixed=fixed)
+                except Exception:  # the task will meet it again, and knows what to say
+                    failed = True
+            if failed:
+                door.refer(frame.data)
+                continue
+            if monitor is not None:
+                monitor.busy_s += self.direct_load * frame.lasts
+                if not stream.bypass:
+                    monitor.push(stream.dry(x), y)
+            out = protocol.packed(frame.number, y, hello.format)
+            self._answered(frame, out)
+            door.answer(out)
+        return _NOTHING
 
     def _answered(self, frame: _Waiting, out: bytes) -> None:
         now = time.perf_counter()

@@ -8,6 +8,7 @@ for each other. While few such streams run, none waits. From :data:`CROWD` of th
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,8 @@ from ..enhancers.base import together
 if TYPE_CHECKING:
     from .session import Session
 
+_log = logging.getLogger("unmuffle.server")
+
 CROWD: Final = 8
 """So many streams that can share their steps make it worth their while to wait for each other."""
 
@@ -23,7 +26,7 @@ GATHER_S: Final = 0.002
 """For so long."""
 
 MOST: Final = 64
-"""Frames that are worked off in one go; so many do not wait."""
+"""Streams whose frames are worked off in one go; so many do not wait."""
 
 
 class Turn:
@@ -58,7 +61,7 @@ class Turn:
         return self.members >= CROWD
 
     def add(self, session: Session) -> None:
-        """A session has a frame that may wait."""
+        """A session has frames that may wait."""
         self._gathered.append(session)
         if len(self._gathered) >= MOST:
             self.run()
@@ -71,7 +74,6 @@ class Turn:
             self._timer.cancel()
             self._timer = None
         gathered, self._gathered = self._gathered, []
-        works = [(session, work) for session in gathered if (work := session.work()) is not None]
-        results = together([work for _, work in works])
-        for (session, _), result in zip(works, results, strict=True):
-            session.worked(result)
+        for result in together([session.work() for session in gathered]):
+            if isinstance(result, Exception):  # answers that could not be given are the sessions' own affair
+                _log.error("a frame was not answered", exc_info=result)
