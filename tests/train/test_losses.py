@@ -174,3 +174,48 @@ def test_bad_weights() -> None:
     for values in ({"l1": -1.0}, {"spectrum": 0.0, "over_suppression": 0.0, "multi_resolution": 0.0, "l1": 0.0}):
         with pytest.raises(ParameterError, match="weights"):
             losses.LossWeights(**values)
+
+
+def tones(*hertz: float, rate: int = 16000, seconds: float = 1.0) -> torch.Tensor:
+    time = torch.arange(round(rate * seconds), dtype=torch.float64) / rate
+    return torch.stack([torch.sin(2 * torch.pi * f * time) for f in hertz])
+
+
+def test_below_takes_away_what_lies_above_a_band() -> None:
+    band = torch.tensor([4000.0, 4000.0, 8000.0])
+    x = tones(3900.0, 4300.0, 7900.0)
+    y = losses.below(x, band, 16000)
+    assert y.shape == x.shape
+    inner = slice(800, -800)  # a tone that begins has energy everywhere
+    assert torch.max(torch.abs(y[0] - x[0])[inner]) < 1e-3  # no delay, no gain: 60 dB below the tone
+    assert torch.max(torch.abs(y[1])[inner]) < 1e-3
+    assert torch.max(torch.abs(y[2] - x[2])) < 1e-9  # its band is all there is
+    # A click stays where it is, and does not come round at the other end.
+    click = torch.zeros(1, 8000, dtype=torch.float64)
+    click[0, 7990] = 1.0
+    z = losses.below(click, torch.tensor([4000.0]), 16000)
+    assert int(z.abs().argmax()) == 7990
+    assert torch.max(torch.abs(z[0, :7000])) < 1e-3
+    # Nothing to do: the same tensor.
+    assert losses.below(x, torch.full((3,), 8000.0), 16000) is x
+
+
+@pytest.mark.parametrize("part", [f.name for f in fields(losses.LossWeights)])
+def test_no_part_hears_what_lies_above_the_band(part: str, rng: np.random.Generator) -> None:
+    others = {f.name: 0.0 for f in fields(losses.LossWeights)}
+    module = losses.Combined(Stft(StftSpec().at(16000)), losses.LossWeights(**{**others, part: 1.0}))
+    band = torch.full((2,), 4000.0)
+    wide = torch.from_numpy(rng.standard_normal((2, 16000)).astype(np.float32))
+    fade = torch.hann_window(1600)
+    wide[:, :800] *= fade[:800]
+    wide[:, -800:] *= fade[800:]
+    clean = losses.below(wide, band - 500.0, 16000)
+    estimate = clean + 0.1 * losses.below(wide.flip(-1), band - 500.0, 16000)
+    # White noise without its lower part.
+    above = wide.flip(0) - losses.below(wide.flip(0), band + 500.0, 16000)
+    plain = float(module(estimate, clean, clean, band))
+    # Windows leak a little, and compression makes much of little.
+    assert float(module(estimate + above, clean, clean, band)) == pytest.approx(plain, rel=0.02)
+    full = torch.full((2,), 8000.0)
+    if part not in ("stoi", "over_suppression"):  # STOI's bands end at 4.3 kHz; noise added is nothing lost
+        assert abs(float(module(estimate + above, clean, clean, full)) - plain) > 0.05 * abs(plain)

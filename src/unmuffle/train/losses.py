@@ -2,7 +2,8 @@ r"""Losses: how far an estimate is from the target. All take batches and return 
 
 Waveforms are ``(batch, samples)``, spectra ``(batch, frames, bins, 2)``. ``weight`` is
 ``(batch, bins)`` or ``None``; bins above a clip's band have weight 0, so that nothing is learned
-from what the recording does not say.
+from what the recording does not say. For the same reason waveforms lose what lies above it
+(:func:`below`) before they are compared.
 
 ==========================  ====================================================================
 :func:`compressed`          MSE of :math:`|S|^c` and of :math:`|S|^c e^{j\phi}`, c = 0.3
@@ -156,6 +157,27 @@ def band_weight(stft: Stft, band_hz: Tensor) -> Tensor:
     return (hertz[None] <= band_hz[:, None] + 25.0).float()
 
 
+_EDGE_HZ = 200.0
+"""Width in which :func:`below` fades out: its impulse response has died away after 20 ms."""
+
+
+def below(x: Tensor, band_hz: Tensor, sample_rate: int) -> Tensor:
+    """Waveforms without what lies above each clip's band: a filter without delay, by one transform of the clip.
+
+    Its gain is 1 up to 25 Hz above the band (as in :func:`band_weight`) and falls as a half cosine
+    to 0 within 200 Hz. If every band reaches half the sample rate, ``x`` itself comes back.
+    """
+    start = band_hz.to(x.dtype)[:, None] + 25.0
+    if bool((start >= sample_rate / 2.0).all()):
+        return x
+    # Zeros behind the clip, so that its end does not come round into its beginning.
+    size = -(-(x.shape[-1] + sample_rate // 20) // 1024) * 1024
+    hertz = torch.arange(size // 2 + 1, dtype=x.dtype, device=x.device) * (sample_rate / size)
+    fall = ((hertz - start) / _EDGE_HZ).clamp(0.0, 1.0)
+    gain = 0.5 + 0.5 * torch.cos(torch.pi * fall)
+    return torch.fft.irfft(torch.fft.rfft(x, size) * gain, size)[..., : x.shape[-1]]
+
+
 @dataclass(frozen=True)
 class LossWeights:
     """Weights of the parts of :class:`Combined`; a part of weight 0 is not computed."""
@@ -212,6 +234,9 @@ class Combined(nn.Module):
                 total = total + w.spectrum_mse * spectrum_mse(s, t, weight)
         if w.multi_resolution:
             total = total + w.multi_resolution * self.multi(estimate, target, band_hz)
+        if w.l1 or w.si_sdr or self.stoi is not None or self.disturbance is not None:
+            rate = self.stft.frames.sample_rate
+            estimate, target = below(estimate, band_hz, rate), below(target, band_hz, rate)
         if w.l1:
             total = total + w.l1 * l1(estimate, target)
         if w.si_sdr:
