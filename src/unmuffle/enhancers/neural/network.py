@@ -133,11 +133,8 @@ class NetworkKernel(SpectralKernel):
         channels, count, bins = spectrum.shape
         known = min(bins, self._bins)
         lane = self._lane if count == 1 else None
-        if lane is None:
-            rows = np.zeros((channels, count, 2, self._bins), np.float32)
-            given, taken, enhanced = _desk(rows, bins)
-        else:
-            rows, (given, taken, enhanced) = lane.given, self._prepared
+        rows: NDArray[np.float32] = lane.given if lane else np.zeros((channels, count, 2, self._bins), np.float32)
+        given, taken, enhanced = self._prepared if lane else _desk(rows, bins)
         _copy(given, _pairs(spectrum)[:, :, :known], self._scale)
         if lane is None:
             out, state = self.model.run(rows, state)
