@@ -30,7 +30,7 @@ from ..errors import ParameterError
 from .app import State, create_app
 from .config import ServerConfig
 from .frames import Cutter, binary
-from .linger import Lingering
+from .linger import LINGER_BYTES, Lingering
 from .session import Session
 
 _log = logging.getLogger("unmuffle.server")
@@ -40,7 +40,7 @@ MAX_HEADER = 64 << 10
 AT_ONCE = 16
 """Messages of one connection that are answered in one go when they arrive together; then others get their turn."""
 
-SWITCH_S = 0.001
+SWITCH_S = 0.0002
 """Longest that a thread keeps the interpreter when another waits (Python's default, 5 ms, is half a frame)."""
 
 
@@ -146,7 +146,7 @@ def protocols(config: ServerConfig) -> tuple[type[HttpToolsProtocol], type[WebSo
 
         _handshake = True
         _session: Session
-        _room = 0
+        _room = _for_nothing = 0
         _out: list[bytes]
         _cutter: Cutter
 
@@ -167,6 +167,11 @@ def protocols(config: ServerConfig) -> tuple[type[HttpToolsProtocol], type[WebSo
                 self._cutter, self._out = Cutter(self._plain, self._library), []
                 super().data_received(data)
                 return
+            if self.close_sent:  # what the client still sends is dropped, but not without end
+                self._for_nothing += len(data)
+                if self._for_nothing > LINGER_BYTES:
+                    self.transport.abort()
+                    return
             self._room = AT_ONCE
             self._cutter.feed(data)
             self._write_out()
