@@ -330,3 +330,21 @@ def test_folders_of_a_dead_server_are_removed_those_of_a_living_one_are_not(tmp_
     for spool in (first, second):
         spool.close()
         assert not spool.root.exists()
+
+
+def test_the_busier_the_server_the_less_it_looks_at_its_streams():
+    from unmuffle.server.app import SURVEY_SHARE, State
+
+    class Surveyor:
+        share = None
+
+    class Jobs:
+        def sweep(self):
+            pass
+
+    state = State(ServerConfig())
+    state.capacity, state.surveyor, state.jobs = make_capacity(), Surveyor(), Jobs()
+    for busy, wanted in ((0.0, 1.0), (0.75, 0.25), (1.2, 0.1)):
+        state.capacity.observed = busy
+        state.sweep()  # too soon after the last for the clocks to say anything new
+        assert state.surveyor.share == pytest.approx(SURVEY_SHARE * wanted)

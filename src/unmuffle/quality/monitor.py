@@ -80,6 +80,9 @@ class Surveyor:
         share: of a core, at most.
         dnsmos: predict the opinion too (0.2 s of a core a window).
         room: windows that may wait.
+
+    Attributes:
+        share: as given; may be changed while it runs.
     """
 
     def __init__(
@@ -100,7 +103,7 @@ class Surveyor:
                 raise ParameterError(f"there is no figure {name!r} to limit; there are: {', '.join(NAMES)}")
         self._watch = None if baseline is None else DriftWatch(baseline)
         self.webhook = webhook
-        self._share = share
+        self.share = share
         self._dnsmos = dnsmos
         self._queue: queue.Queue[_Window | None] = queue.Queue(room)
         self._closing = threading.Event()
@@ -162,7 +165,7 @@ class Surveyor:
                 with self._lock:
                     self._summary.failed += 1
             used = time.thread_time() - begun
-            self._closing.wait(used * (1.0 / self._share - 1.0))
+            self._closing.wait(used * (1.0 / self.share - 1.0))
 
     def _survey(self, window: _Window) -> None:
         found = measure(

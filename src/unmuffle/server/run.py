@@ -205,6 +205,8 @@ def protocols(config: ServerConfig) -> tuple[type[HttpToolsProtocol], type[WebSo
             """A message for the task of the connection."""
             self._session.settle()
             self._write_out()
+            if self.transport.is_closing():
+                return
             self.frames, self.curr_msg_data_type = [payload], "bytes"
             super().send_receive_event_to_app()
 
