@@ -110,17 +110,18 @@ class NetworkKernel(SpectralKernel):
         """The network's zeros."""
         return self.model.initial(self.channels if self._linked else 1)
 
-    def step_bins(self, spectrum: Spectrum, state: State) -> tuple[Spectrum, Any]:
-        """All frames, a few seconds at a time."""
-        if spectrum.shape[1] <= _CHUNK or not self.model.facts.causal:
-            return self._some(spectrum, state)
-        parts = []
-        for start in range(0, spectrum.shape[1], _CHUNK):
-            part, state = self._some(spectrum[:, start : start + _CHUNK], state)
-            parts.append(part)
-        return np.concatenate(parts, axis=1), state
+    def step(self, x: Samples, state: Any) -> tuple[Samples, Any]:
+        """Any number of hops, a second or so at a time."""
+        size = _CHUNK * self.granularity
+        if x.shape[1] <= size or not self.model.facts.causal:
+            return super().step(x, state)
+        out = np.empty((self.channels_out, x.shape[1]), np.float32)
+        for start in range(0, x.shape[1], size):
+            out[:, start : start + size], state = super().step(x[:, start : start + size], state)
+        return out, state
 
-    def _some(self, spectrum: Spectrum, state: State) -> tuple[Spectrum, State]:
+    def step_bins(self, spectrum: Spectrum, state: State) -> tuple[Spectrum, State]:
+        """All frames at once."""
         if self._linked:
             return self._through(spectrum, state)
         # The network hears the mean of the channels; what it does to that is done to each.
