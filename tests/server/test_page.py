@@ -5,6 +5,7 @@ Half of this is marked slow, for no other reason than that each takes a second o
 
 import itertools
 import json
+import os
 import re
 import sys
 import time
@@ -386,6 +387,17 @@ FEWER_SAMPLES = """() => { globalThis.AudioContext = class extends AudioContext 
   constructor(options) { super({ ...options, sampleRate: 16000 }); } }; }"""
 
 
+def in_time(tab, condition):
+    """Wait for what needs sound that comes in time, or skip where other programs take the processor away."""
+    try:
+        tab.wait(condition, 60.0)
+    except AssertionError:
+        load = os.getloadavg()[0]
+        if load > (os.cpu_count() or 1):
+            pytest.skip(f"this machine is too busy for live sound: {load:.0f} programs wait for {os.cpu_count()} cores")
+        raise
+
+
 def test_live_samples_are_those_of_the_library(browser, server):
     with watched(browser, server.url, "/#live") as tab:
         page = tab.page
@@ -396,9 +408,9 @@ def test_live_samples_are_those_of_the_library(browser, server):
         page.select_option("#live-buffer", "1000")
         page.check("#live-record")
         page.click("#live-start")
-        tab.wait("unmuffle.live.last.wet")
+        in_time(tab, "unmuffle.live.last.wet")
         page.wait_for_timeout(2500)
-        tab.wait("unmuffle.live.recorded.before.length > 1000")
+        in_time(tab, "unmuffle.live.recorded.before.length > 1000")
         delay, latency, dropouts = page.evaluate("(({ delay, latency, dropouts }) => [delay, latency, dropouts])(unmuffle.live.last)")
         rate, start, begun, block = page.evaluate(
             "[unmuffle.live.recorded.rate, unmuffle.live.recorded.start, unmuffle.live.running.begun, unmuffle.live.running.block]"
@@ -465,16 +477,16 @@ def test_a_method_that_fails_is_told_on_the_page(browser, tmp_path, back):
             page.evaluate(FEWER_SAMPLES)
             page.select_option("#live-method", "wiener")
             page.click("#live-start")
-            tab.wait("unmuffle.live.last.wet")
+            in_time(tab, "unmuffle.live.last.wet")
             marker.touch()
-            tab.wait("unmuffle.live.last.switched?.to === 'spare'")
+            in_time(tab, "unmuffle.live.last.switched?.to === 'spare'")
             assert page.inner_text("#live-state") == "wiener has failed: classic goes on at the same delay."
             assert page.is_visible("#live-state")
             assert not page.is_visible("#live-failure")  # nothing that the listener has to do
             assert page.evaluate("unmuffle.live.last.after > 0.001")
             if back:  # it is tried again after ten seconds
                 marker.unlink()
-                tab.wait("unmuffle.live.last.switched.to === 'main'")
+                in_time(tab, "unmuffle.live.last.switched.to === 'main'")
                 assert page.inner_text("#live-state").startswith("Running: wiener")
     finally:
         server.stop()
@@ -488,18 +500,18 @@ def test_live_goes_on_when_the_server_is_gone_and_back(browser, tmp_path):
             page = tab.page
             page.evaluate(FEWER_SAMPLES)
             page.click("#live-start")
-            tab.wait("unmuffle.live.last.wet")
+            in_time(tab, "unmuffle.live.last.wet")
             first.process.kill()
-            tab.wait("unmuffle.live.last.lost > 0 && !unmuffle.live.last.wet")
+            in_time(tab, "unmuffle.live.last.lost > 0 && !unmuffle.live.last.wet")
             assert "connection is lost" in page.inner_text("#live-state")
-            tab.wait("unmuffle.live.last.after > 0.001")  # the input is heard meanwhile
+            in_time(tab, "unmuffle.live.last.after > 0.001")  # the input is heard meanwhile
             with running(tmp_path, port=first.port):
-                tab.wait("unmuffle.live.last.wet")
+                in_time(tab, "unmuffle.live.last.wet")
                 assert "Running" in page.inner_text("#live-state")
                 assert page.evaluate("unmuffle.live.last.dropouts") >= 1
                 page.check("#live-bypass")
                 page.fill("#live-strength", "6")
-                tab.wait("unmuffle.live.last.stats")
+                in_time(tab, "unmuffle.live.last.stats")
                 page.click("#live-start")
     finally:
         first.stop()
