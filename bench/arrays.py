@@ -103,18 +103,22 @@ def nulled(take: sim.Take) -> np.ndarray:
     return run_offline(registry.load("lcmv", nulls_deg=away, **direction(take)), take.heard, RATE)[0]
 
 
-def behind(name: str, **values):
+def behind(post: str, **values):
+    """A method behind the batch beamformer: of a whole recording a chain does the same."""
+    beam = ours("mask-mvdr", **values)
+
     def run(take: sim.Take) -> np.ndarray:
-        chain = Chain((registry.load("mask-mvdr", **values), registry.load(name) if name != "live" else live()))
-        return run_offline(chain, take.heard, RATE)[0]
+        kept = (id(take), tuple(values.items()))
+        if kept not in BEAMS:
+            BEAMS.clear()
+            BEAMS[kept] = beam(take)
+        return run_offline(registry.load(post), BEAMS[kept], RATE)
 
     return run
 
 
-def live():
-    from unmuffle.enhancers.neural.live import Live
-
-    return Live()
+BEAMS: dict[tuple, np.ndarray] = {}
+"""The last beam, which several post-filters are tried behind."""
 
 
 def peer(kind: str):
@@ -163,11 +167,16 @@ METHODS = {
     "mvdr, streaming, live masks": ours("mvdr", masks="live", window_ms=20.0, hop_ms=10.0),
     "gev, streaming": ours("gev"),
     "mwf, streaming": ours("mwf"),
+    "neural-beamformer, streaming": ours("neural-beamformer"),
+    "meeting, streaming": ours("meeting"),
     "mask-mvdr, no network": ours("mask-mvdr"),
     "mask-mvdr, live masks": ours("mask-mvdr", masks="live"),
     "mask-mvdr, live masks, mwf": ours("mask-mvdr", masks="live", form="mwf"),
     "mask-mvdr, live masks + live": behind("live", masks="live"),
     "mask-mvdr, live masks + classic": behind("classic", masks="live"),
+    "mask-mvdr, array-mask": ours("mask-mvdr", masks="array-mask"),
+    "mask-mvdr, array-mask + live": behind("live", masks="array-mask"),
+    "mask-mvdr, array-mask + classic": behind("classic", masks="array-mask"),
 }
 
 

@@ -121,8 +121,8 @@ def peer(y: np.ndarray) -> np.ndarray:
     return back[:, frames.latency : frames.latency + y.shape[1]]
 
 
-def ours(name: str):
-    return lambda y: run_offline(registry.load(name), y, RATE)
+def ours(name: str, **values):
+    return lambda y: run_offline(registry.load(name, **values), y, RATE)
 
 
 METHODS = {
@@ -130,6 +130,8 @@ METHODS = {
     "nara_wpe, 4 microphones": (peer, 4),
     "wpe-batch, 4 microphones": (ours("wpe-batch"), 4),
     "wpe, 4 microphones": (ours("wpe"), 4),
+    "wpe-batch, live's variance, 4 microphones": (ours("wpe-batch", masks="live"), 4),
+    "wpe, live's variance, 4 microphones": (ours("wpe", masks="live"), 4),
     "nara_wpe, 1 microphone": (peer, 1),
     "wpe-batch, 1 microphone": (ours("wpe-batch"), 1),
     "wpe, 1 microphone": (ours("wpe"), 1),

@@ -203,6 +203,20 @@ REGISTRY: dict[str, Entry] = {
     ),
     "gev": Entry(".spatial.gev:Gev", "best ratio of voice to noise, normalised", "spatial", clean_db=100.0),
     "mwf": Entry(".spatial.mwf:Mwf", "multichannel Wiener filter", "spatial", clean_db=100.0),
+    "neural-beamformer": Entry(
+        ".spatial.neural_beamformer:NeuralBeamformer",
+        "MVDR from masks of a network trained through it",
+        "spatial",
+        clean_db=100.0,
+    ),
+    "meeting": Entry(
+        ".meeting:Meeting",
+        "a voice in a room: WPE, beamformer, post-filter",
+        "spatial",
+        gain_db=2.0,
+        clean_db=10.0,
+        noise_db=5.0,
+    ),
     "mask-mvdr": Entry(
         ".spatial.batch:BatchBeamformer",
         "MVDR for a whole recording, masks by EM (CGMM)",
