@@ -5,10 +5,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from unmuffle.enhancers.masks import masker  # noqa: E402
 from unmuffle.enhancers.neural.model import Model  # noqa: E402
 from unmuffle.enhancers.registry import load  # noqa: E402
 from unmuffle.enhancers.spatial import mvdr  # noqa: E402
-from unmuffle.enhancers.masks import masker  # noqa: E402
 from unmuffle.errors import ParameterError, StreamError  # noqa: E402
 from unmuffle.export.graph import to_bytes  # noqa: E402
 from unmuffle.signal.covariance import spatial_covariance  # noqa: E402
