@@ -31,6 +31,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..enhancers.neural.runtime import onnx_runtime
 from ..errors import MissingExtraError, ModelError, ParameterError
 from ._inputs import Signal, rate, signal, to_rate
 
@@ -100,8 +101,7 @@ def session(name: str) -> Any:
     path = Path(next(iter(spec.submodule_search_locations))) / _FILES[name]
     if not path.is_file():
         raise ModelError(f"{path} is missing; reinstall: pip install --force-reinstall speechmos")
-    import onnxruntime
-
+    onnxruntime = onnx_runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

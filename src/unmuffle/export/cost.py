@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..enhancers.neural.model import Model
+from ..enhancers.neural.runtime import onnx_runtime
 from ..errors import MissingExtraError
 
 _FRAMES = 50
@@ -29,8 +30,7 @@ def macs_per_second(model: Model, content: bytes, frames: int = _FRAMES) -> floa
         import onnx
     except ModuleNotFoundError:
         raise MissingExtraError("counting the operations of ONNX files", "train") from None
-    import onnxruntime
-
+    onnxruntime = onnx_runtime()
     graph = onnx.load_from_string(content)
     known = {o.name for o in graph.graph.output}
     nodes = list(graph.graph.node)

@@ -50,6 +50,7 @@ from numpy.typing import NDArray
 from ...errors import ModelError, ParameterError, SampleRateError
 from ...signal.stft import Frames, StftSpec
 from . import bands
+from .runtime import onnx_runtime
 
 PREFIX = "unmuffle."
 FORMAT = "1"
@@ -226,8 +227,7 @@ class Model:
     """
 
     def __init__(self, content: bytes, path: str) -> None:
-        import onnxruntime
-
+        onnxruntime = onnx_runtime()
         self.path = path
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
