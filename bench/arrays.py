@@ -174,9 +174,9 @@ METHODS = {
     "mask-mvdr, live masks, mwf": ours("mask-mvdr", masks="live", form="mwf"),
     "mask-mvdr, live masks + live": behind("live", masks="live"),
     "mask-mvdr, live masks + classic": behind("classic", masks="live"),
-    "mask-mvdr, array-mask": ours("mask-mvdr", masks="array-mask"),
-    "mask-mvdr, array-mask + live": behind("live", masks="array-mask"),
-    "mask-mvdr, array-mask + classic": behind("classic", masks="array-mask"),
+    "mask-mvdr, array-mask": ours("mask-mvdr", masks="array-mask", iterations=0),
+    "mask-mvdr, array-mask + live": behind("live", masks="array-mask", iterations=0),
+    "mask-mvdr, array-mask + classic": behind("classic", masks="array-mask", iterations=0),
 }
 
 
