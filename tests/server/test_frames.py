@@ -47,7 +47,7 @@ def test_whole_binary_messages_are_told_from_all_else_however_the_bytes_are_cut(
     parts, wanted = conversation(rng)
     sent = b"".join(parts)
     log = []
-    cutter = Cutter(lambda m: log.append(("plain", m)), lambda d: log.append(("other", d)))
+    cutter = Cutter(lambda m: log.append(("plain", m)) or True, lambda d: log.append(("other", d)))
     cutter.taking = True
     at = 0
     while at < len(sent):
@@ -69,7 +69,7 @@ def is_plain(part):
 def test_the_library_accepts_what_it_is_left_with():
     parts, _ = conversation(random.Random(99))
     server = ServerProtocol(state=OPEN, max_size=None)
-    cutter = Cutter(lambda m: None, server.receive_data)
+    cutter = Cutter(lambda m: True, server.receive_data)
     cutter.taking = True
     for part in parts:
         cutter.feed(part)
@@ -77,9 +77,44 @@ def test_the_library_accepts_what_it_is_left_with():
     assert server.state is OPEN
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_who_has_no_room_gets_the_rest_later_and_in_order(seed):
+    rng = random.Random(seed)
+    parts, _ = conversation(rng)
+    log, room = [], [0]
+
+    def plain(message):
+        room[0] -= 1
+        if room[0] < 0:
+            return False
+        log.append(packed_plain(message))
+        return True
+
+    cutter = Cutter(plain, log.append)
+    cutter.taking = True
+    for part in parts:
+        room[0] = rng.choice([0, 1, 3])
+        cutter.feed(part)
+        if room[0] < 0:
+            cutter.hold(b"")
+    for _ in range(len(parts)):
+        room[0] = 2
+        cutter.feed(b"")
+    assert b"".join(log) == b"".join(packed_plain(unpacked(p)) if is_plain(p) else p for p in parts)
+
+
+def unpacked(part):
+    at = 2 + (0 if part[1] & 127 < 126 else 2 if part[1] & 127 == 126 else 8)
+    return bytes(b ^ part[at + i % 4] for i, b in enumerate(part[at + 4 :]))
+
+
+def packed_plain(message):
+    return b"<" + message + b">"
+
+
 def test_nothing_is_taken_before_it_is_asked_for_and_the_change_falls_between_frames():
     taken, other = [], []
-    cutter = Cutter(taken.append, other.append)
+    cutter = Cutter(lambda m: taken.append(m) or True, other.append)
     one = packed(Opcode.BINARY, b"a" * 300)
     cutter.feed(one + one[:100])
     cutter.taking = True  # in the middle of the second
@@ -102,7 +137,7 @@ def test_nothing_is_taken_before_it_is_asked_for_and_the_change_falls_between_fr
 def test_what_breaks_the_rules_is_left_to_the_library_which_says_so(bad):
     server = ServerProtocol(state=OPEN, max_size=1000)
     taken = []
-    cutter = Cutter(taken.append, server.receive_data)
+    cutter = Cutter(lambda m: taken.append(m) or True, server.receive_data)
     cutter.taking = True
     cutter.feed(bad)
     assert not taken

@@ -26,20 +26,24 @@ class Cutter:
     """Tells plain binary messages from all else.
 
     Args:
-        plain: gets each message while :attr:`taking` is set.
+        plain: gets each message while :attr:`taking` is set; false to get it again later, at the next :meth:`feed`.
         other: gets the rest, in pieces of any size.
 
     Attributes:
         taking: may be changed at any time, also from within ``plain`` and ``other``.
     """
 
-    def __init__(self, plain: Callable[[bytes], None], other: Callable[[bytes], None]) -> None:
+    def __init__(self, plain: Callable[[bytes], bool], other: Callable[[bytes], None]) -> None:
         self._plain = plain
         self._other = other
         self.taking = False
         self._held = b""  # the beginning of a frame
         self._rest = 0  # bytes of the present frame that the library is still to get
         self._fragments = False  # a message of several frames has begun
+
+    def hold(self, data: bytes) -> None:
+        """What was received meanwhile, for the next :meth:`feed`."""
+        self._held += data
 
     def feed(self, data: bytes) -> None:
         """What was received after the handshake."""
@@ -72,7 +76,8 @@ class Cutter:
             if plain and length <= LONGEST:
                 if size < end:
                     break
-                self._plain(apply_mask(data[start:end], data[start - 4 : start]))
+                if not self._plain(apply_mask(data[start:end], data[start - 4 : start])):
+                    break
             else:
                 code = first & 0x0F
                 if code < 8:  # control frames may come between fragments

@@ -147,6 +147,7 @@ def protocols(config: ServerConfig) -> tuple[type[HttpToolsProtocol], type[WebSo
         _handshake = True
         _session: Session
         _room = _for_nothing = 0
+        _paused = False  # more frames have come than are answered in one go
         _out: list[bytes]
         _cutter: Cutter
 
@@ -172,9 +173,28 @@ def protocols(config: ServerConfig) -> tuple[type[HttpToolsProtocol], type[WebSo
                 if self._for_nothing > LINGER_BYTES:
                     self.transport.abort()
                     return
+            if self._paused:
+                self._cutter.hold(data)
+            else:
+                self._feed(data)
+
+        def _feed(self, data: bytes) -> None:
             self._room = AT_ONCE
             self._cutter.feed(data)
             self._write_out()
+            if self._paused:
+                self.transport.pause_reading()
+                self.loop.call_soon(self._go_on)
+
+        def _go_on(self) -> None:
+            """The others have had their turn."""
+            self._paused = False
+            if self.transport.is_closing():
+                return
+            self._session.settle()
+            self._feed(b"")
+            if not self._paused and not self.read_paused and not self.transport.is_closing():
+                self.transport.resume_reading()
 
         def _library(self, data: bytes) -> None:
             if self._cutter.taking:
@@ -182,18 +202,21 @@ def protocols(config: ServerConfig) -> tuple[type[HttpToolsProtocol], type[WebSo
             self._write_out()
             super().data_received(data)
 
-        def _plain(self, payload: bytes) -> None:
-            if self.conn.state is not OPEN:
-                return  # what comes after a close counts for nothing
-            session = self._session
-            if self._room and self.queue.empty() and self.writable.is_set() and not self.transport.is_closing():
+        def _plain(self, payload: bytes) -> bool:
+            if self.conn.state is not OPEN or self.transport.is_closing():
+                return True  # what comes after a close counts for nothing
+            if self.queue.empty() and self.writable.is_set():
+                if not self._room:
+                    self._paused = True
+                    return False
                 self._room -= 1
-                answer = session.at_once(payload)
+                answer = self._session.at_once(payload)
                 if answer is not None:
                     if answer:
                         self._out.append(binary(answer))
-                    return
+                    return True
             self.refer(payload)
+            return True
 
         def answer(self, payload: bytes) -> None:
             """Send the answer to a message that was taken earlier."""
