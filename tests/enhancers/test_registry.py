@@ -112,7 +112,7 @@ def test_toml_never_fails_in_an_unnamed_way(text):
 
 @pytest.mark.parametrize(
     "text",
-    ['method = 3', 'method = "chain"\nstages = 3', 'method = "at-rate"', 'method = "chain"\nextra = 1', "x = ["],
+    ["method = 3", 'method = "chain"\nstages = 3', 'method = "at-rate"', 'method = "chain"\nextra = 1', "x = ["],
 )
 def test_broken_toml_is_named(text):
     with pytest.raises(ParameterError):
@@ -129,8 +129,6 @@ def test_a_missing_extra_names_the_install_line(monkeypatch):
     monkeypatch.setitem(registry.REGISTRY, "elsewhere", entry)
     with pytest.raises(MissingExtraError, match=r"pip install 'unmuffle\[kalman\]'"):
         registry.load("elsewhere")
-
-
 
 
 def test_third_parties_may_add_and_may_not_shadow(monkeypatch):

@@ -33,9 +33,7 @@ def run(streams, signals, sizes, fixed=False):
     at, parts = [0] * len(streams), [[] for _ in streams]
     turn = 0
     while any(at[i] < len(signals[i]) for i in range(len(streams))):
-        chosen = [
-            i for i in range(len(streams)) if at[i] < len(signals[i]) and turn >= 7 * i and (turn + i) % 5
-        ]
+        chosen = [i for i in range(len(streams)) if at[i] < len(signals[i]) and turn >= 7 * i and (turn + i) % 5]
         works = [streams[i].processing(signals[i][at[i] : at[i] + sizes[i]], fixed=fixed) for i in chosen]
         for i, y in zip(chosen, together(works), strict=True):
             assert isinstance(y, np.ndarray), y
@@ -71,7 +69,9 @@ def test_other_rates_and_fixed_blocks(rate):
     got = run([enhancer.stream(rate, block_size=block) for _ in signals], signals, [block] * 4, fixed=True)
     for x, y in zip(signals, got, strict=True):
         stream = enhancer.stream(rate, block_size=block)
-        np.testing.assert_array_equal(y, np.concatenate([stream.process_block(x[i : i + block]) for i in range(0, len(x), block)]))
+        np.testing.assert_array_equal(
+            y, np.concatenate([stream.process_block(x[i : i + block]) for i in range(0, len(x), block)])
+        )
 
 
 def test_different_methods_parameters_and_rates_do_not_mix():
@@ -89,7 +89,9 @@ def test_steps_are_really_taken_in_one_call(monkeypatch):
     rows = []
     real = _SuppressorKernel.step_rows
     monkeypatch.setattr(
-        _SuppressorKernel, "step_rows", lambda self, spectrum, states: rows.append(len(spectrum)) or real(self, spectrum, states)
+        _SuppressorKernel,
+        "step_rows",
+        lambda self, spectrum, states: rows.append(len(spectrum)) or real(self, spectrum, states),
     )
     streams = [load("log-mmse").stream(RATE) for _ in range(6)]
     signals = sounds(6)
@@ -109,7 +111,9 @@ def test_one_that_cannot_be_used_harms_no_other():
             bad = blocks[1].copy()
             bad[7] = np.nan
             wrong = np.zeros((3, 512), np.float32)
-            first, nan, shape = together([s.processing(b) for s, b in zip(streams, [blocks[0], bad, wrong], strict=True)])
+            first, nan, shape = together(
+                [s.processing(b) for s, b in zip(streams, [blocks[0], bad, wrong], strict=True)]
+            )
             assert isinstance(nan, NonFiniteError)
             assert isinstance(shape, ShapeError)
             parts[0].append(first)
@@ -119,7 +123,9 @@ def test_one_that_cannot_be_used_harms_no_other():
         for i, y in enumerate(together([s.processing(b) for s, b in zip(streams, blocks, strict=True)])):
             parts[i].append(y)
     for x, part in zip(signals, parts, strict=True):
-        np.testing.assert_array_equal(np.concatenate(part), load("log-mmse").stream(RATE).process(x[: sum(map(len, part))]))
+        np.testing.assert_array_equal(
+            np.concatenate(part), load("log-mmse").stream(RATE).process(x[: sum(map(len, part))])
+        )
 
 
 def test_a_step_that_fails_fails_for_its_own_stream_only(monkeypatch):
@@ -148,13 +154,17 @@ def test_a_step_that_fails_fails_for_its_own_stream_only(monkeypatch):
     for at in range(0, 16000, 512):
         if at == 8192:
             broken.append(streams[1]._kernel._branches["main"].kernel._state[1])
-        for i, y in enumerate(together([s.processing(x[at : at + 512]) for s, x in zip(streams, signals, strict=True)])):
+        for i, y in enumerate(
+            together([s.processing(x[at : at + 512]) for s, x in zip(streams, signals, strict=True)])
+        ):
             assert np.isfinite(y).all()
             parts[i].append(y)
     assert [[s.to for s in t] for t in told] == [[], ["spare"], []]
     broken.clear()
     for i in (0, 2):
-        expected = Guarded(load("log-mmse"), load("identity")).stream(RATE).process(signals[i][: sum(map(len, parts[i]))])
+        expected = (
+            Guarded(load("log-mmse"), load("identity")).stream(RATE).process(signals[i][: sum(map(len, parts[i]))])
+        )
         np.testing.assert_array_equal(np.concatenate(parts[i]), expected)
 
 

@@ -83,9 +83,7 @@ def test_without_hum_nothing_changes():
 
 def test_hum_that_ends_and_another_that_begins():
     rate = 16000
-    x = np.concatenate((0.03 * hum(rate, 3, 50.0), np.zeros(6 * rate), 0.03 * hum(rate, 4, 60.05))).astype(
-        np.float32
-    )
+    x = np.concatenate((0.03 * hum(rate, 3, 50.0), np.zeros(6 * rate), 0.03 * hum(rate, 4, 60.05))).astype(np.float32)
     x += (1e-4 * np.random.default_rng(0).standard_normal(len(x))).astype(np.float32)
     y = run_offline(load("dehum"), x, rate)
     assert level(y[-rate:]) - level(x[-rate:]) < -30.0
