@@ -32,7 +32,7 @@ def missing_bytes(path: str) -> int:
             return _iff(stream, size, big=head[:4] == b"FORM")
         if head[:4] == b"riff":
             return _w64(stream, size)
-        if head[:4] == b".snd":
+        if head[:4] == b".snd" and len(head) >= 12:
             start, data = struct.unpack(">II", head[4:12])
             return 0 if data == 0xFFFFFFFF else max(0, start + data - size)
         if head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide"):
@@ -126,7 +126,7 @@ def _matroska(stream: BinaryIO, size: int) -> int:
             end = stream.tell() + length
             if identity == 0x18538067:  # Segment
                 return max(0, end - size)
-            stream.seek(end)
+            stream.seek(min(end, size))  # a length of garbage may be beyond what the system can seek to
     except ValueError:
         return 0
     return 0
