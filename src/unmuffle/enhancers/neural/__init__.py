@@ -1,5 +1,6 @@
 """Trained networks, run through onnxruntime.
 
+``runtime``   onnxruntime, told to keep to itself
 ``model``     an ONNX file and the facts it carries, each of them checked
 ``network``   the enhancer around a file
 ``bands``     what tiny hears: band energies, coherence; ``pitch`` its pitch
