@@ -260,10 +260,10 @@ class SpectralKernel(StepKernel):
         y, tail = self.frames.inverse(spectrum, tail)
         return y, (history, inner, tail)
 
-    def step_rows(self, spectrum: Spectrum, states: list[Any]) -> Spectrum:
+    def step_rows(self, spectrum: Spectrum, states: list[Any]) -> tuple[Spectrum, list[Any]]:
         """:meth:`step_bins` of one frame of each of several streams: ``(streams, 1, bins)``.
 
-        Only for kernels that have a :meth:`kind`. ``states`` are updated in place, and at the very end.
+        Only for kernels that have a :meth:`kind`. ``states`` may be updated in place, but only at the very end.
         """
         raise NotImplementedError(f"{type(self).__name__} has no kind")
 
@@ -271,10 +271,10 @@ class SpectralKernel(StepKernel):
         """Analysis, the method, synthesis, each once for all rows."""
         states = [kernel._state for kernel in kernels]
         spectrum, history = self.frames.forward(x, np.concatenate([state[0] for state in states]))
-        spectrum = self.step_rows(spectrum, [state[1] for state in states])
+        spectrum, inner = self.step_rows(spectrum, [state[1] for state in states])
         y, tail = self.frames.inverse(spectrum, np.concatenate([state[2] for state in states]))
         for i, kernel in enumerate(kernels):
-            kernel._state = (history[i : i + 1], states[i][1], tail[i : i + 1])
+            kernel._state = (history[i : i + 1], inner[i], tail[i : i + 1])
             kernel._given += x.shape[1]
         return y
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..enhancers.neural.bands import FEATURES
-from ..enhancers.neural.model import BLANK, FORMAT, PREFIX, Model, digest, load
+from ..enhancers.neural.model import BLANK, FORMAT, PREFIX, Model, digest, load, side_by_side
 from ..errors import MissingExtraError, OutputError
 from ..train.loop import load_net
 from ..train.nets import Net
@@ -27,6 +27,7 @@ from ..train.recover import from_model
 
 OPSET = 17
 _MARK = 7  # a channel count that no other dimension has
+_STREAMS = 3  # in the example that the graph is made of
 
 
 class Flat(nn.Module):
@@ -102,6 +103,8 @@ def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
     shapes = {
         n: ["channels" if linked and d == _MARK else int(d) for d in s.shape] for n, s in zip(names, state, strict=True)
     }
+    streams: dict[str, int] = dict(getattr(form, "streams", {}))  # a form of one stream has none
+    state = [s.repeat_interleave(_STREAMS, streams[n]) if n in streams else s for n, s in zip(names, state, strict=True)]
     axes: dict[str, dict[int, str]] = {}
     wave = domain == "wave"
     given, answer = {
@@ -113,12 +116,15 @@ def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
         axes[name] = {0: "channels", 1: "frames"} if linked else {1: "frames"}
     for name, shape in shapes.items():
         free = {i: "channels" for i, d in enumerate(shape) if d == "channels"}
+        if name in streams:
+            free[streams[name]] = side_by_side(shape[streams[name]])
         if free:
             axes[name] = axes[f"next_{name}"] = free
     bins, latency = (api.frame, api.latency) if wave else (frames.bins, frames.latency)
     if domain == "features":
         bins = FEATURES
-    example = torch.randn(_MARK if linked else 1, 5, *((2, bins) if domain == "spectrum" else (bins,)))
+    count = 2 * _STREAMS if streams else 5
+    example = torch.randn(_MARK if linked else 1, count, *((2, bins) if domain == "spectrum" else (bins,)))
     out = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         # The tracing exporter announces its successor, and warns of batch sizes that are fixed on purpose.
@@ -151,6 +157,7 @@ def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
         "channels": "linked" if linked else "single",
         "causal": "yes" if api.causal else "no",
         "state": json.dumps(shapes),
+        **({"streams": json.dumps(streams)} if streams else {}),
         "licence": str(facts["licence"]),
         "data": json.dumps(facts["data"]),
         "recipe": json.dumps(facts["recipe"]),

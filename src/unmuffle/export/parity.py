@@ -8,6 +8,7 @@ from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from ..enhancers.neural.model import Model
@@ -25,7 +26,8 @@ class Parity:
 
     Attributes:
         torch: largest difference between PyTorch and the graph, relative to the output's peak.
-        streamed: largest difference between all frames at once and one by one, likewise.
+        streamed: largest difference between all frames at once and one by one, likewise; and, of a graph that takes
+            several streams, between one of them alone and among others.
         frame_ms: median time of one frame, one thread.
         frame_ms_p99: its 99th percentile.
         size_bytes: of the parameters as float32.
@@ -72,6 +74,7 @@ def measure(net: nn.Module, model: Model, *, frames: int = 300, seed: int = 0) -
         part, state = model.run(x[:, i : i + 1], state)
         parts.append(part)
     streamed = np.concatenate(parts, axis=1) if parts else whole  # one that looks ahead is never streamed
+    among = _among(model, x) if facts.streams else 0.0
     one = np.ascontiguousarray(x[:1, :1])
     held = model.initial(1)
     times = []
@@ -82,11 +85,25 @@ def measure(net: nn.Module, model: Model, *, frames: int = 300, seed: int = 0) -
     peak = float(np.max(np.abs(reference))) + 1e-12
     return Parity(
         float(np.max(np.abs(whole - reference))) / peak,
-        float(np.max(np.abs(streamed - whole))) / peak,
+        max(float(np.max(np.abs(streamed - whole))), among) / peak,
         1e3 * float(np.median(times)),
         1e3 * float(np.percentile(times, 99)),
         4 * sum(p.numel() for p in net.parameters()),
     )
+
+
+def _among(model: Model, x: NDArray[np.float32]) -> float:
+    """Largest difference between three streams side by side and each alone: pieces of the first channel of ``x``."""
+    count = x.shape[1] // 3
+    signals = [x[:1, i * count : (i + 1) * count] for i in range(3)]
+    states = [model.initial(1) for _ in signals]
+    parts = []
+    for i in range(count):
+        part, states = model.run_streams(np.concatenate([each[:, i : i + 1] for each in signals], axis=1), states)
+        parts.append(part)
+    got = np.stack(parts, axis=2)  # (1, streams, frames, ...)
+    alone = [model.run(each, model.initial(1))[0] for each in signals]
+    return max(float(np.max(np.abs(got[:, i] - each))) for i, each in enumerate(alone))
 
 
 def prove(net: nn.Module, model: Model) -> Parity:

@@ -102,6 +102,7 @@ class NetworkKernel(SpectralKernel):
         self._edge = facts.bins - facts.bins // 8
         self._scale = np.float32(facts.frames().size / frames.size)
         self._unscale = np.float32(1.0) / self._scale
+        self.shares = channels == 1 and model.sides
         # For single frames everything is prepared; what comes out is used up before the next one goes in.
         self._lane = model.lane(channels if self._linked else 1)
         self._prepared = _desk(self._lane.given, frames.bins)
@@ -130,14 +131,27 @@ class NetworkKernel(SpectralKernel):
         gain = np.minimum(np.abs(enhanced) / (np.abs(mean) + _TINY), np.float32(1.0))
         return spectrum * gain, state
 
-    def _through(self, spectrum: Spectrum, state: State) -> tuple[Spectrum, State]:
+    def kind(self) -> object | None:
+        """Streams of one channel on one network at one rate."""
+        return (id(self.model), self.frames) if self.shares and self._state is not None else None
+
+    def step_rows(self, spectrum: Spectrum, states: list[Any]) -> tuple[Spectrum, list[Any]]:
+        """:meth:`step_bins`, with a stream where there is a frame there."""
+        enhanced, after = self._through(spectrum.transpose(1, 0, 2), states)
+        return enhanced.transpose(1, 0, 2), after
+
+    def _through(self, spectrum: Spectrum, state: Any) -> tuple[Spectrum, Any]:
+        """Frames of one stream and its state; or a frame of each of several, and a list of theirs."""
         channels, count, bins = spectrum.shape
         known = min(bins, self._bins)
-        lane = self._lane if count == 1 else None
+        several = isinstance(state, list)
+        lane = self._lane if count == 1 and not several else None
         rows: NDArray[np.float32] = lane.given if lane else np.zeros((channels, count, 2, self._bins), np.float32)
         given, taken, enhanced = self._prepared if lane else _desk(rows, bins)
         _copy(given, _pairs(spectrum)[:, :, :known], self._scale)
-        if lane is None:
+        if several:
+            out, state = self.model.run_streams(rows, state)
+        elif lane is None:
             out, state = self.model.run(rows, state)
         else:
             out, state = lane.answer, lane.run(state)

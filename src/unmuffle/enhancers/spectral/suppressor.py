@@ -175,7 +175,7 @@ class _SuppressorKernel(SpectralKernel):
             return None
         return self._kind
 
-    def step_rows(self, spectrum: Spectrum, states: list[Any]) -> Spectrum:
+    def step_rows(self, spectrum: Spectrum, states: list[Any]) -> tuple[Spectrum, list[Any]]:
         """:meth:`step_bins`, with a stream where there is a channel there."""
         trackers = [state["noise"] for state in states]
         memory = self.tracker.join(trackers)
@@ -199,7 +199,7 @@ class _SuppressorKernel(SpectralKernel):
         if self.estimator:
             for i, state in enumerate(states):
                 state["xi"] = self.estimator.row(xi, i)
-        return out
+        return out, states
 
     def _power(self, spectrum: Spectrum) -> Array:
         real, imaginary = spectrum.real, spectrum.imag

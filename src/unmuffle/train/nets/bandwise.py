@@ -234,7 +234,7 @@ class BandwiseLow(Bandwise):
 
 
 class BandwiseStream(nn.Module):
-    """:class:`Bandwise` for one stream, arranged for ONNX Runtime.
+    """:class:`Bandwise` for one or more streams, arranged for ONNX Runtime.
 
     With one frame at a time a small operator costs as much as a large one; with many, what counts is to go
     through memory seldom and in order. Here
@@ -245,7 +245,8 @@ class BandwiseStream(nn.Module):
       the mean over channels by a running sum (a reduction over one channel takes the time of a convolution);
     * biases that only shift the features of all bands alike go on, added up, to the layers that come later;
     * patches lie as (position, feature): no dense layer over positions or bands needs a transposition;
-    * no shape depends on anything but the number of frames and channels.
+    * no shape depends on anything but the number of frames, channels and streams;
+    * several streams are frames side by side: only what has a memory must know which frame is whose.
 
     All of this is computed from the parameters inside the graph, where onnxruntime does it once, at loading:
     a file holds the parameters as they were trained, under their names.
@@ -253,6 +254,9 @@ class BandwiseStream(nn.Module):
     ``forward(spectrum, *state)``: ``spectrum`` is ``(channels, frames, 2, bins)``, and so is the
     first result. The state is that of :meth:`Bandwise.initial` with two tensors in another shape:
     ``level`` (1, 1, memory - 1, 2) and ``past`` (channels, 1, 2, bins).
+
+    Of ``n`` streams the frames are those of each moment, one of every stream, and then those of the next: ``n`` times
+    as many. Their states lie side by side along the axes of :attr:`streams`, which are ``n`` times as long.
     """
 
     keeps_parameters = True
@@ -295,6 +299,11 @@ class BandwiseStream(nn.Module):
         """Names of the state tensors, in order."""
         return self.net.state_names()
 
+    @property
+    def streams(self) -> dict[str, int]:
+        """The axis of each state along which streams lie side by side."""
+        return {name: 3 if name == "level" else 1 for name in self.state_names()}
+
     def initial(self, channels: int = 1) -> list[Tensor]:
         """State before the first frame."""
         rest = self.net.initial(1, channels)[2:]
@@ -303,9 +312,9 @@ class BandwiseStream(nn.Module):
     def forward(self, spectrum: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Filtered spectrum and the new state."""
         net, c = self.net, self.net.config
-        channels = spectrum.shape[0]
+        channels, streams = spectrum.shape[0], state[0].shape[3] // 2
         seen = torch.cat((state[1], spectrum), 1)
-        both = torch.cat((spectrum, seen[:, :-1]), 2)
+        both = torch.cat((spectrum, seen[:, :-streams]), 2)
         features, level = self.features(spectrum, both, state[0])
         # A column of zeros in front of the filters: the lowest bin is there and counts for nothing.
         kernel = torch.cat((torch.zeros(c.width, _FEATURES, 1), net.patch.weight), 2).unsqueeze(2)
@@ -319,7 +328,7 @@ class BandwiseStream(nn.Module):
             assert isinstance(block, Block)  # ModuleList knows only Module
             y, h, cell = _recurrence(block.time, x, state[2 + 2 * i], state[3 + 2 * i], owed)
             carried += [h, cell]
-            x = x + y
+            x = x + y.reshape(-1, c.bands, c.width)
             shift = block.shift + (owed[:, None] * block.across.sum(1)).T
             z = torch.relu(torch.matmul(x.permute(2, 0, 1), block.across).permute(1, 2, 0) + shift)
             x = x + torch.matmul(z, block.blend.weight.T)
@@ -335,7 +344,7 @@ class BandwiseStream(nn.Module):
         taps = taps.reshape(-1, _TAPS, PATCH, PATCHES).transpose(2, 3).reshape(-1, _TAPS, BINS - 1)
         taps = nn.functional.pad(taps, (0, 1), mode="replicate").reshape(-1, 2, 2, 1, BINS)
         out = (taps * both.reshape(channels, -1, 2, 1, 2, BINS)).reshape(channels, -1, 2 * _TAPS, BINS)
-        return (torch.matmul(self.filter, out), level, seen[:, -1:], *carried)
+        return (torch.matmul(self.filter, out), level, seen[:, -streams:], *carried)
 
     def features(self, spectrum: Tensor, both: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
         """``(frames, 5, bins)`` as :meth:`Bandwise.features` has them, from bin 0 on, and the new level."""
@@ -346,8 +355,8 @@ class BandwiseStream(nn.Module):
         steps = torch.cumsum(steps, 0)[-1] / channels + self.floor
         norm = torch.matmul(self.squares, steps * steps) + self.least
         steps = steps * torch.exp(torch.matmul(self.powers, torch.log(norm)))
-        now = torch.addmm(self.offset, steps.reshape(-1, 5 * BINS), self.meter).reshape(1, 1, -1, 2)
-        level = torch.cat((level, now), 2)
+        now = torch.addmm(self.offset, steps.reshape(-1, 5 * BINS), self.meter)
+        level = torch.cat((level, now.reshape(1, 1, -1, level.shape[3])), 2)
         pooled = nn.functional.avg_pool2d(level, (self.net.config.memory, 1), stride=1).reshape(-1, 1, 2)
         mean, known = pooled.split([1, 1], -1)
         return steps * (known / mean), level[:, :, 1 - self.net.config.memory :]
@@ -358,7 +367,7 @@ class BandwiseStream(nn.Module):
         """:class:`Context`; ``owed`` goes in and out."""
         bands, few, units = self.net.config.bands, net.few, net.time.hidden_size
         lack = (net.take.bias + (net.take.weight * owed).sum(1)).repeat(bands)
-        heard = torch.matmul(x, net.take.weight.T).reshape(-1, 1, bands * few)
+        heard = torch.matmul(x, net.take.weight.T)
         y, h, cell = _recurrence(net.time, heard, h, cell, lack)
         y = torch.relu(nn.functional.linear(y.reshape(-1, units), net.give.weight, net.give.bias))
         x = x + torch.matmul(y.reshape(-1, bands, few), net.widen.weight.T)
@@ -366,10 +375,14 @@ class BandwiseStream(nn.Module):
 
 
 def _recurrence(lstm: nn.LSTM, x: Tensor, h: Tensor, cell: Tensor, lack: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """An LSTM on ``x + lack``, where ``lack`` is the same at all times: it goes into the bias."""
+    """An LSTM on ``x + lack``, where ``lack`` is the same at all times: it goes into the bias.
+
+    ``x`` (..., features) holds the rows of a moment, as many as ``h`` has, and then those of the next.
+    """
     bias = lstm.bias_ih_l0 + (lstm.weight_ih_l0 * lack).sum(1)
     weights = [lstm.weight_ih_l0, lstm.weight_hh_l0, bias, lstm.bias_hh_l0]
-    return torch.lstm(x, (h, cell), weights, True, 1, 0.0, False, False, False)
+    rows = x.reshape(-1, h.shape[1], lstm.input_size)
+    return torch.lstm(rows, (h, cell), weights, True, 1, 0.0, False, False, False)
 
 
 def _matrix(width: int, *rows: dict[int, float]) -> Tensor:
