@@ -451,20 +451,3 @@ def test_a_steady_partial_gains_from_prediction(rng):
     level = np.ones(tone.shape)
     error = {c: np.mean(np.abs(bands(tone + noise, level, 1, caution=c) - tone)[100:] ** 2) for c in (0.5, 1e12)}
     assert error[0.5] < 0.7 * error[1e12]
-
-
-# -- how it is compiled ----------------------------------------------------------------------------
-
-
-def test_without_a_folder_to_cache_in_it_compiles_all_the_same(monkeypatch):
-    real, calls = recursion.numba.njit, []
-
-    def njit(function, **options):
-        calls.append(options)
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function: no locator available")
-        return real(function, **options)
-
-    monkeypatch.setattr(recursion.numba, "njit", njit)
-    assert recursion.compiled(lambda x: x + 1.0)(2.0) == 3.0
-    assert len(calls) == 2

@@ -18,7 +18,8 @@ overlapped, so there is no musical noise of the usual kind and little latency.
 What they share
     :mod:`.framing` (frames, noise tracking, models per hop, sample rates), :mod:`.linear` and
     :mod:`.joint` (the two kinds of running filter), :mod:`.estimation` (AR models from noisy power
-    spectra), :mod:`.recursion` (the recursions themselves, compiled, in square-root form).
+    spectra), :mod:`.recursion` (the recursions themselves, in square-root form), :mod:`.compiling` (their machine
+    code: made once, by a process of its own).
 
 What the state is not
     The state of these filters holds *samples* of speech, which the AR coefficients carry forward. A

@@ -26,7 +26,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .recursion import LEAST, Array, compiled
+from .compiling import compiled
+from .recursion import LEAST, Array
 
 CORRECTION = 1e-9
 """White noise that is added to each autocorrelation (-90 dB): keeps Levinson regular, changes no model."""

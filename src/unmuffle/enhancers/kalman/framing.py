@@ -28,7 +28,7 @@ from ...signal.stft import StftSpec
 from ..base import Enhancer, Kernel, StepKernel
 from ..compose import AtRate
 from ..params import param
-from . import estimation, recursion
+from . import compiling, estimation
 from .recursion import LEAST, Array
 
 NATIVE_RATE = 16_000
@@ -63,8 +63,8 @@ class ArEnhancer(Enhancer):
             raise ParameterError(f"profile = {self.profile!r}; give what noise.profile_from(...) returns")
 
     def warm(self) -> None:
-        """Compile, or load what was compiled before."""
-        recursion.warm(self)
+        """Load the machine code; see :mod:`.compiling`."""
+        compiling.warm(self)
 
     def with_profile(self, profile: NoiseProfile) -> ArEnhancer:
         """The same method with a measured noise instead of a tracked one."""

@@ -39,46 +39,16 @@ B. D. O. Anderson, J. B. Moore, "Optimal Filtering", Prentice-Hall 1979, ch. 7 (
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import MissingExtraError
-from ...signal.compiled import release
-from ..base import Enhancer
+from .compiling import compiled
 
-try:
-    import numba
-except ImportError:
-    raise MissingExtraError("a Kalman method", "kalman") from None
-release()  # of what only the import needed
-
-F = TypeVar("F", bound=Callable[..., Any])
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
 LEAST = 1e-18
 """Smallest variance (-180 dBFS): keeps the recursions regular in digital silence."""
-
-
-def compiled(function: F) -> F:
-    """Compile with numba at first use, and keep the machine code on disk where that is possible."""
-    options = {"nogil": True, "error_model": "numpy"}
-    try:
-        out: F = numba.njit(function, cache=True, **options)
-    except RuntimeError:  # no folder that can be written: compile anew in each process
-        out = numba.njit(function, **options)
-    return out
-
-
-def warm(method: Enhancer) -> None:
-    """Compile what a method needs, then give back the memory that the compiler's code took (half of 140 MB)."""
-    stream = method.stream(16_000)
-    stream.process(np.zeros((1, 8000), np.float32))
-    stream.flush()
-    release()
 
 
 # -- the state and its root ----------------------------------------------------------------------

@@ -42,7 +42,7 @@ from ...noise import NoiseProfile, NoiseTracker, Profile, tracker
 from ...signal.stft import Spectrum, StftSpec
 from ..base import Enhancer, Kernel, SpectralKernel
 from ..params import param
-from . import recursion
+from . import compiling, recursion
 from .framing import TRACKED, digest
 
 
@@ -76,8 +76,8 @@ class KalmanSubband(Enhancer):
         return StftSpec(self.window_ms, self.hop_ms, "hann")
 
     def warm(self) -> None:
-        """Compile, or load what was compiled before."""
-        recursion.warm(self)
+        """Load the machine code; see :mod:`.compiling`."""
+        compiling.warm(self)
 
     def with_profile(self, profile: NoiseProfile) -> KalmanSubband:
         """The same method with a measured noise instead of a tracked one."""
