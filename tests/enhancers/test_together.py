@@ -91,7 +91,7 @@ def test_steps_are_really_taken_in_one_call(monkeypatch):
     monkeypatch.setattr(
         _SuppressorKernel,
         "step_rows",
-        lambda self, spectrum, states: rows.append(len(spectrum)) or real(self, spectrum, states),
+        lambda self, spectrum, state, arrays: rows.append(len(spectrum)) or real(self, spectrum, state, arrays),
     )
     streams = [load("log-mmse").stream(RATE) for _ in range(6)]
     signals = sounds(6)
@@ -138,10 +138,10 @@ def test_a_step_that_fails_fails_for_its_own_stream_only(monkeypatch):
     signals = sounds(3)
     rows, bins, broken = _SuppressorKernel.step_rows, _SuppressorKernel.step_bins, []
 
-    def failing_rows(self, spectrum, states):
-        if any(state is broken[0] for state in states if broken):
+    def failing_rows(self, spectrum, state, arrays):
+        if broken:
             raise MemoryError("out of memory")
-        return rows(self, spectrum, states)
+        return rows(self, spectrum, state, arrays)
 
     def failing_bins(self, spectrum, state):
         if broken and state is broken[0]:

@@ -40,12 +40,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeAlias, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import ParameterError, ShapeError, StreamError, UnboundedLatencyError
 from ..noise.profile import NoiseProfile
 from ..signal.blocks import Fifo, Samples, as_block, check_channels, check_rate
 from ..signal.stft import Frames, Spectrum, StftSpec
 from . import params
+
+Array: TypeAlias = NDArray[np.float32]
 
 UNBOUNDED: Final = -1
 """``latency_samples`` of a method that answers only when the signal has ended."""
@@ -99,6 +102,10 @@ class Kernel(abc.ABC):
     @abc.abstractmethod
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from what :meth:`snapshot` returned."""
+
+    def core(self) -> SpectralKernel | None:
+        """The kernel that does the work, while there is only bookkeeping around it: for :mod:`.crowd`."""
+        return None
 
     @abc.abstractmethod
     def hold(self, quantum: int) -> tuple[int, int]:
@@ -260,21 +267,44 @@ class SpectralKernel(StepKernel):
         y, tail = self.frames.inverse(spectrum, tail)
         return y, (history, inner, tail)
 
-    def step_rows(self, spectrum: Spectrum, states: list[Any]) -> tuple[Spectrum, list[Any]]:
-        """:meth:`step_bins` of one frame of each of several streams: ``(streams, 1, bins)``.
+    def remembered(self, state: Any) -> tuple[Array, ...]:
+        """What one stream has in a state of :meth:`init_bins`, as arrays; what is the same for all is left out.
 
-        Only for kernels that have a :meth:`kind`. ``states`` may be updated in place, but only at the very end.
+        This, :meth:`recalled` and :meth:`step_rows` are only for kernels that have a :meth:`kind`.
         """
         raise NotImplementedError(f"{type(self).__name__} has no kind")
+
+    def recalled(self, state: Any, arrays: Sequence[Array]) -> Any:
+        """A state that remembers these arrays; ``state``, from which the rest is taken, may be updated in place."""
+        raise NotImplementedError(f"{type(self).__name__} has no kind")
+
+    def step_rows(self, spectrum: Spectrum, state: Any, arrays: Sequence[Array]) -> tuple[Spectrum, Sequence[Array]]:
+        """:meth:`step_bins` of one frame of each of several streams.
+
+        Args:
+            spectrum: ``(streams, 1, bins)``.
+            state: of one of them, for what is the same in all; not changed.
+            arrays: what they remember (:meth:`remembered`), with an axis of streams in front; may be changed.
+
+        Returns:
+            The spectrum, and what they remember now.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no kind")
+
+    def core(self) -> SpectralKernel | None:
+        """Itself, once it has a kind."""
+        return None if self.kind() is None else self
 
     def advance_all(self, kernels: Sequence[Any], x: Samples) -> Samples:
         """Analysis, the method, synthesis, each once for all rows."""
         states = [kernel._state for kernel in kernels]
         spectrum, history = self.frames.forward(x, np.concatenate([state[0] for state in states]))
-        spectrum, inner = self.step_rows(spectrum, [state[1] for state in states])
+        before = [np.stack(each) for each in zip(*(self.remembered(state[1]) for state in states), strict=True)]
+        spectrum, arrays = self.step_rows(spectrum, states[0][1], before)
         y, tail = self.frames.inverse(spectrum, np.concatenate([state[2] for state in states]))
         for i, kernel in enumerate(kernels):
-            kernel._state = (history[i : i + 1], inner[i], tail[i : i + 1])
+            inner = self.recalled(states[i][1], [each[i] for each in arrays])
+            kernel._state = (history[i : i + 1], inner, tail[i : i + 1])
             kernel._given += x.shape[1]
         return y
 
@@ -462,10 +492,30 @@ class Stream:
     def processing(self, block: Any, *, fixed: bool = False) -> Work:
         """:meth:`process` (``fixed``: :meth:`process_block`) for :func:`together`."""
         x, blocks = self._fixed(block) if fixed else (self._free(block), None)
-        self._started = True
-        self._dry.push(self.dry(x))
-        y = self._mixed((yield from self._kernel.pushing(x)))
+        y = yield from self._through(x)
         return self._present(y if blocks is None else blocks.exchange(y, x.shape[1]))
+
+    def core(self) -> SpectralKernel | None:
+        """The kernel that does the work, if a crowd may do it in its place now (:mod:`.crowd`)."""
+        whole = self._blocks is None or self.block_latency_samples == self.latency_samples
+        return self._kernel.core() if whole and self._mix == self._target else None
+
+    @property
+    def share(self) -> float:
+        """Of the dry signal in the output now, 0 to 1."""
+        return self._mix
+
+    def note(self, x: Samples, wet: Samples) -> Samples:
+        """Keep the books of samples that a crowd worked off.
+
+        Args:
+            x: what came in since the last time, ``(channels, n)``, checked.
+            wet: what the core's steps made of it.
+
+        Returns:
+            What :meth:`process` would have returned, ``(channels_out, m)``.
+        """
+        return _noted(self._through(x), wet)
 
     def flush(self) -> Samples:
         """End the signal: return the tail, and begin anew.
@@ -515,6 +565,11 @@ class Stream:
         self._started = True
         self._dry.push(self.dry(x))
         return self._mixed(self._kernel.push(x))
+
+    def _through(self, x: Samples) -> Work:
+        self._started = True
+        self._dry.push(self.dry(x))
+        return self._mixed((yield from self._kernel.pushing(x)))
 
     def _present(self, y: Samples) -> Samples:
         # The caller owns what comes back: never a view of a buffer that is still in use.
@@ -659,6 +714,18 @@ def alone(work: Work) -> Samples:
                 kernel, x = work.throw(error)
             else:
                 kernel, x = work.send(y)
+    except StopIteration as done:
+        return cast(Samples, done.value)
+
+
+def _noted(work: Work, wet: Samples) -> Samples:
+    """Carry out a push of which the steps have been taken elsewhere."""
+    try:
+        kernel, x = next(work)
+        while True:
+            y, wet = wet[:, : x.shape[1]], wet[:, x.shape[1] :]
+            kernel._given += y.shape[1]
+            kernel, x = work.send(y)
     except StopIteration as done:
         return cast(Samples, done.value)
 

@@ -104,7 +104,9 @@ def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
         n: ["channels" if linked and d == _MARK else int(d) for d in s.shape] for n, s in zip(names, state, strict=True)
     }
     streams: dict[str, int] = dict(getattr(form, "streams", {}))  # a form of one stream has none
-    state = [s.repeat_interleave(_STREAMS, streams[n]) if n in streams else s for n, s in zip(names, state, strict=True)]
+    state = [
+        s.repeat_interleave(_STREAMS, streams[n]) if n in streams else s for n, s in zip(names, state, strict=True)
+    ]
     axes: dict[str, dict[int, str]] = {}
     wave = domain == "wave"
     given, answer = {
@@ -117,7 +119,7 @@ def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
     for name, shape in shapes.items():
         free = {i: "channels" for i, d in enumerate(shape) if d == "channels"}
         if name in streams:
-            free[streams[name]] = side_by_side(shape[streams[name]])
+            free[streams[name]] = side_by_side(int(shape[streams[name]]))
         if free:
             axes[name] = axes[f"next_{name}"] = free
     bins, latency = (api.frame, api.latency) if wave else (frames.bins, frames.latency)

@@ -96,10 +96,10 @@ def _among(model: Model, x: NDArray[np.float32]) -> float:
     """Largest difference between three streams side by side and each alone: pieces of the first channel of ``x``."""
     count = x.shape[1] // 3
     signals = [x[:1, i * count : (i + 1) * count] for i in range(3)]
-    states = [model.initial(1) for _ in signals]
+    rows = [np.stack([each] * 3) for each in model.row(model.initial(1))]
     parts = []
     for i in range(count):
-        part, states = model.run_streams(np.concatenate([each[:, i : i + 1] for each in signals], axis=1), states)
+        part, rows = model.run_streams(np.concatenate([each[:, i : i + 1] for each in signals], axis=1), rows)
         parts.append(part)
     got = np.stack(parts, axis=2)  # (1, streams, frames, ...)
     alone = [model.run(each, model.initial(1))[0] for each in signals]

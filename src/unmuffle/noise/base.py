@@ -77,12 +77,11 @@ class NoiseTracker(abc.ABC):
         """May a state of one channel be joined with others, so that a frame of several streams is heard in one step?"""
         return False
 
-    def join(self, states: Sequence[Any]) -> Any:
-        """One state of as many channels as there are states, for those that :meth:`joins` allows."""
-        raise NotImplementedError(f"{self.name} joins no states")
+    learnt: ClassVar[tuple[str, ...]] = ()
+    """The arrays ``(channels, bins)`` of a state that :meth:`joins` allows in which all is that it has learnt."""
 
-    def part(self, joined: Any, states: Sequence[Any]) -> None:
-        """What the joined state has learnt, back into the states that it was made of."""
+    def join(self, state: Any, learnt: Sequence[Power]) -> Any:
+        """A state of as many channels as ``learnt`` has, which are updated in place; the rest as in ``state``."""
         raise NotImplementedError(f"{self.name} joins no states")
 
     def track(self, power: NDArray[np.float32], frames: Frames) -> NDArray[np.float32]:

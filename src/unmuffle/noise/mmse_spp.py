@@ -114,21 +114,13 @@ class MmseSpp(NoiseTracker):
         """Yes, once the start is over."""
         return bool(state["startup"]["done"])
 
-    def join(self, states: Sequence[Any]) -> Any:
-        """What has been learnt side by side, the rest as new."""
-        noise = np.concatenate([state["noise"] for state in states])
-        return {
-            **states[0],
-            "noise": noise,
-            "absence": np.concatenate([state["absence"] for state in states]),
-            "scratch": np.empty((2, *noise.shape), np.float32),
-            "mask": np.empty(noise.shape, bool),
-        }
+    learnt: ClassVar[tuple[str, ...]] = ("noise", "absence")
 
-    def part(self, joined: Any, states: Sequence[Any]) -> None:
-        """Rows back to where they came from."""
-        for i, state in enumerate(states):
-            state["noise"], state["absence"] = joined["noise"][i : i + 1], joined["absence"][i : i + 1]
+    def join(self, state: Any, learnt: Sequence[Power]) -> Any:
+        """With room for as many channels."""
+        noise, absence = learnt
+        scratch = np.empty((2, *noise.shape), np.float32)
+        return {**state, "noise": noise, "absence": absence, "scratch": scratch, "mask": np.empty(noise.shape, bool)}
 
     def step(self, power: Power, state: Any) -> Power:
         """Hear one frame."""

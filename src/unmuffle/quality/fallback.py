@@ -40,7 +40,7 @@ from typing import Any, ClassVar, Final, cast
 import numpy as np
 from scipy.signal import lfilter, lfiltic
 
-from ..enhancers.base import RAMP_MS, UNBOUNDED, Enhancer, Kernel, StepKernel, Work, alone
+from ..enhancers.base import RAMP_MS, UNBOUNDED, Enhancer, Kernel, SpectralKernel, StepKernel, Work, alone
 from ..enhancers.registry import load
 from ..errors import NonFiniteError, ParameterError, ShapeError, UnboundedLatencyError
 from ..signal.blocks import Fifo, Samples, finite
@@ -332,6 +332,13 @@ class GuardedKernel(Kernel):
         """:meth:`push`, with the steps of the main method handed out; what they take there is not its time."""
         self._among = True
         return (yield from self._pieces(x))
+
+    def core(self) -> SpectralKernel | None:
+        """That of the main method, while it is the one that is heard and nothing else runs."""
+        branch = self._branches[MAIN]
+        if branch is None or self.active != MAIN or self._branches[SPARE] or self._old.shape[1] or len(branch.held):
+            return None
+        return branch.kernel.core()
 
     def _pieces(self, x: Samples) -> Work:
         if x.shape[1] <= self._piece:

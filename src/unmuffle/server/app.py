@@ -39,6 +39,7 @@ from .listening import LISTEN_S
 from .metrics import Metrics
 from .reply import FileReply
 from .scores import SCORES_S
+from .seats import Seats
 from .session import Session
 from .spool import Spool
 from .turn import Turn
@@ -73,6 +74,7 @@ class State:
         self.draining = False
         self._methods: asyncio.Task[list[dict[str, Any]]] | None = None
         self.turn = Turn()
+        self.seats = Seats()
         self.direct_s = 0.0  # what the methods of streams in the event loop took, by what was measured for each
         self._window = [0, 0]  # frames and late ones since the last look
         self._sweeper: asyncio.Task[None] | None = None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -230,6 +230,26 @@ def samples_of(data: bytes, hello: Hello) -> Samples:
     if wide == 4 and hello.format == "f32le":  # one channel of floats: as they lie there
         return np.frombuffer(data, _FLOAT, offset=HEADER.size).reshape(1, -1)
     return decode(data[HEADER.size :], FORMATS[hello.format][0], hello.channels)
+
+
+def rows_of(messages: Sequence[bytes], form: str) -> Samples:
+    """The samples of binary messages of one channel and one length, ``(messages, n)``."""
+    data = b"".join(messages)
+    if form == "f32le":
+        return np.frombuffer(data, _FLOAT).reshape(len(messages), -1)[:, 1:]
+    wide = np.frombuffer(data, "<i2").reshape(len(messages), -1)[:, HEADER.size // 2 :]
+    return wide.astype(np.float32) / np.float32(32768)
+
+
+def packed_rows(numbers: Sequence[int], samples: Samples, form: str) -> list[bytes]:
+    """Binary messages of one channel each: :func:`packed` for every row."""
+    if form != "f32le":
+        return [packed(number, row[np.newaxis], form) for number, row in zip(numbers, samples, strict=True)]
+    rows = np.empty((len(numbers), 1 + samples.shape[1]), _FLOAT)
+    rows.view("<u4")[:, 0] = numbers
+    rows[:, 1:] = samples
+    data, size = rows.tobytes(), 4 * rows.shape[1]
+    return [data[start : start + size] for start in range(0, len(data), size)]
 
 
 def packed(number: int, samples: Samples, form: str) -> bytes:

@@ -35,6 +35,7 @@ from . import protocol
 from .faults import Fault, fault_of
 from .lanes import Lane
 from .protocol import Hello, WireError
+from .seats import Seat
 
 if TYPE_CHECKING:
     from .app import State
@@ -55,6 +56,9 @@ MISTAKES = 100
 AT_ONCE_S = 0.001
 """Longest time that a method may take for a frame in the event loop, where all other connections wait for it."""
 
+STEADY = 8
+"""Frames of one size after which a stream asks for a seat."""
+
 _SPEED = 1.05  # real time, with room for clocks that run fast
 _KEPT = 1024
 
@@ -73,7 +77,7 @@ class Door(Protocol):
         """Leave a binary message to the task."""
 
 
-class _Waiting(NamedTuple):
+class Waiting(NamedTuple):
     """A frame of so many samples, which last ``lasts`` seconds, and when it came."""
 
     data: bytes
@@ -103,8 +107,11 @@ class Session:
         self._lane: Lane | None = None  # none: the event loop
         self._occupied = True  # the task has a message in hand
         self._door: Door | None = None  # where answers go that are not the task's
-        self._waits: list[_Waiting] = []  # frames that wait for those of other streams
+        self._waits: list[Waiting] = []  # frames that wait for those of other streams
         self._shares = False
+        self._seat: Seat | None = None
+        self._alike = 0  # frames of one size after another
+        self._size = 0  # bytes of each
         self._piece = 0  # samples of the longest message that is worked off in one go
         self._expected: int | None = None
         self._began = self._heard = time.perf_counter()
@@ -129,6 +136,11 @@ class Session:
         self.counted = (0, 0, 0.0)  # frames, late, seconds: what the metrics have seen already
 
     # -- from outside ----------------------------------------------------------------------------
+
+    @property
+    def format(self) -> str:
+        """Of the samples of its messages."""
+        return "f32le" if self._hello is None else self._hello.format
 
     def overdue(self, now: float) -> Fault | None:
         """Has the client been silent, or deaf, for too long?"""
@@ -285,6 +297,13 @@ class Session:
         """In the surveyor's thread: a window of the stream was measured."""
         self._figures = figures
 
+    def _stand(self) -> None:
+        """The stream is by itself from here on."""
+        seat, self._seat = self._seat, None
+        if seat is not None:
+            self._alike = 0
+            seat.stand()
+
     def _through(self, x: Samples, *, fixed: bool = False) -> Samples:
         """In the lane or the loop: samples through the stream, under watch."""
         stream, monitor = self._stream, self._monitor
@@ -303,6 +322,7 @@ class Session:
     def _close(self) -> None:
         if self._stream is None or self._hello is None:
             return
+        self._stand()
         self._state.collect(self)
         self._state.capacity.release(self._method_load, self._hello)
         self._state.turn.members -= self._shares
@@ -367,7 +387,7 @@ class Session:
         lasts = count / hello.rate
         if self._credit_for(now) < lasts + sum(each.lasts for each in waits):
             return None
-        frame = _Waiting(data, number, count, lasts, came)
+        frame = Waiting(data, number, count, lasts, came)
         if waits or (self._shares and self._state.turn.crowded):
             waits.append(frame)
             if len(waits) == 1:
@@ -391,6 +411,7 @@ class Session:
         waits, self._waits = self._waits, []
         if hello is None or stream is None or door is None:  # closed meanwhile
             return _NOTHING
+        self._stand()
         fixed, monitor, failed = hello.block_size is not None, self._monitor, False
         for frame in waits:
             if not failed:
@@ -409,9 +430,61 @@ class Session:
             out = protocol.packed(frame.number, y, hello.format)
             self._answered(frame, out)
             door.answer(out)
+        self._sit(len(waits[-1].data) if len(waits) == 1 and not failed else 0)
         return _NOTHING
 
-    def _answered(self, frame: _Waiting, out: bytes) -> None:
+    def _sit(self, size: int) -> None:
+        """A frame of so many bytes went by itself: do they need no more looking at?"""
+        stream = self._stream
+        self._alike = self._alike + 1 if size == self._size else 0
+        self._size = size
+        if self._alike < STEADY or stream is None or stream.channels != 1:
+            return
+        self._alike = -STEADY  # if there is none now, ask again later
+        block = (size - protocol.HEADER.size) // self._frame_bytes_in
+        self._seat = self._state.seats.take(stream, block, self._monitor, self.direct_load)
+
+    # -- frames of a stream that has a seat ------------------------------------------------------
+
+    def row(self) -> object | None:
+        """What sessions must share for their frames to be rows of one array; ``None``: this frame goes by itself."""
+        waits, seat = self._waits, self._seat
+        if seat is None or len(waits) != 1 or len(waits[0].data) != self._size:
+            return None
+        return seat.crowd, self.format
+
+    @property
+    def first(self) -> Waiting:
+        """The frame that waits."""
+        return self._waits[0]
+
+    @property
+    def taken(self) -> Seat:
+        """The seat."""
+        assert self._seat is not None
+        return self._seat
+
+    def passed(self, x: Samples, wet: Samples | None, out: bytes) -> None:
+        """The frame that waited was worked off in the crowd."""
+        assert self._seat is not None
+        assert self._door is not None
+        frame = self._waits.pop()
+        self._answered(frame, out)
+        self._door.answer(out)
+        self._seat.passed(x, wet)
+
+    def substituted(self, x: Samples, wet: Samples) -> None:
+        """What the crowd made of the frame that waited cannot be used: another method answers."""
+        assert self._seat is not None
+        assert self._door is not None
+        seat, self._seat = self._seat, None
+        self._alike = -STEADY
+        frame = self._waits.pop()
+        out = protocol.packed(frame.number, seat.failed(x, wet), self.format)
+        self._answered(frame, out)
+        self._door.answer(out)
+
+    def _answered(self, frame: Waiting, out: bytes) -> None:
         now = time.perf_counter()
         self._credit = self._credit_for(now) - frame.lasts
         self._heard = self._credit_at = now
@@ -460,6 +533,7 @@ class Session:
         hello, stream = self._hello, self._stream
         if hello is None or stream is None:  # closed meanwhile
             return b""
+        self._stand()
         x = protocol.samples_of(data, hello)
         y = self._through(x, fixed=hello.block_size is not None)
         return protocol.packed(number, y, hello.format)
@@ -468,6 +542,7 @@ class Session:
         """A long message, in pieces: what comes out does not depend on how a signal is cut."""
         hello, piece = self._hello, self._piece
         assert hello is not None
+        self._stand()
 
         def checked() -> Samples:
             x = protocol.samples_of(data, hello)
@@ -520,6 +595,8 @@ class Session:
             raise WireError(f"there is no message of type {kind[:50]!r}; there are: {', '.join(allowed)}")
         if set(message) - {"type"} != allowed[kind]:
             raise WireError(f"a message of type {kind!r} has the keys: {', '.join(['type', *allowed[kind]])}")
+        if kind not in ("stats", "bye"):
+            self._stand()
         if kind == "strength":
             decibels = protocol.parse_strength(message["db"])
             stream.set_strength(float("inf") if decibels is None else decibels)

@@ -1,18 +1,24 @@
 """What happens in the event loop at once: when a frame came, and frames of several streams worked off together.
 
-Methods that can take a step of several streams in one call (:func:`unmuffle.enhancers.base.together`) gain by waiting
-for each other. While few such streams run, none waits. From :data:`CROWD` of them on, their frames are gathered for
-:data:`GATHER_S` from the first one on: a delay that is small beside a block, and bounds what a crowd costs.
+Methods that can take a step of several streams in one call gain by waiting for each other. While few such streams run,
+none waits. From :data:`CROWD` of them on, their frames are gathered for :data:`GATHER_S` from the first one on: a delay
+that is small beside a block, and bounds what a crowd costs. Frames of streams that have a seat (:mod:`.seats`) are the
+rows of one array; those of others share at least their steps (:func:`unmuffle.enhancers.base.together`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from ..enhancers.base import together
+from .faults import fault_of
+from .protocol import HEADER, packed_rows, rows_of
 
 if TYPE_CHECKING:
     from .session import Session
@@ -74,6 +80,53 @@ class Turn:
             self._timer.cancel()
             self._timer = None
         gathered, self._gathered = self._gathered, []
-        for result in together([session.work() for session in gathered]):
+        apart: list[Session] = []
+        seated: dict[object, list[Session]] = {}
+        for session in gathered:
+            alike = session.row()
+            if alike is None:
+                apart.append(session)
+            else:
+                seated.setdefault(alike, []).append(session)
+        for sessions in seated.values():
+            apart += self._rows(sessions)
+        for result in together([session.work() for session in apart]):
             if isinstance(result, Exception):  # answers that could not be given are the sessions' own affair
                 _log.error("a frame was not answered", exc_info=result)
+
+    def _rows(self, sessions: list[Session]) -> list[Session]:
+        """Frames of streams with seats in one crowd; returns those sessions that have to go by themselves."""
+        frames = [session.first for session in sessions]
+        form = sessions[0].format
+        x = rows_of([frame.data for frame in frames], form)
+        sums = np.add.reduce(x, axis=1, dtype=np.float64)
+        if not math.isfinite(sums.sum()):  # said where each goes by itself
+            fine = np.isfinite(sums).tolist()
+            others = [each for each, good in zip(sessions, fine, strict=True) if not good]
+            left = [each for each, good in zip(sessions, fine, strict=True) if good]
+            return others + self._rows(left) if left else others
+        seats = [session.taken for session in sessions]
+        try:
+            due, wet, out = seats[0].crowd.push(np.array([seat.place for seat in seats], np.intp), x)
+        except Exception:  # one of them is at fault, which is found out when each goes by itself
+            _log.exception("a crowd of %d streams failed", len(sessions))
+            return sessions
+        at = due.tolist()
+        made: list[int | None] = [None] * len(sessions)
+        for k, i in enumerate(at):
+            made[i] = k
+        sound = np.isfinite(np.add.reduce(wet, axis=1, dtype=np.float64)).tolist()
+        answers = packed_rows([frames[i].number for i in at], out, form)
+        for i, session in enumerate(sessions):
+            row = made[i]
+            try:
+                if row is None:
+                    session.passed(x[i], None, HEADER.pack(frames[i].number))
+                elif sound[row]:
+                    session.passed(x[i], wet[row], answers[row])
+                else:
+                    session.substituted(x[i], wet[row])
+            except Exception as error:
+                _log.exception("a frame was not answered")
+                session.end(fault_of(error))
+        return []

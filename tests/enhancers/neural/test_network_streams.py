@@ -68,14 +68,12 @@ def test_side_by_side_is_alone(enhancer, rate: int) -> None:
 def test_it_is_one_call(enhancer, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = []
     real = Model.run_streams
-    monkeypatch.setattr(
-        Model, "run_streams", lambda self, x, states: rows.append(x.shape[1]) or real(self, x, states)
-    )
+    monkeypatch.setattr(Model, "run_streams", lambda self, x, states: rows.append(x.shape[1]) or real(self, x, states))
     signals = sounds(4, 16000, 0.2)
     streams = [enhancer.stream(16000) for _ in signals]
     for start in range(0, 3200, 160):
         together([s.processing(x[start : start + 160]) for s, x in zip(streams, signals, strict=True)])
-    assert rows == [4] * 19  # the first frame makes the state of each
+    assert rows == [4] * 19  # the first frame, which makes its state, each takes for itself
 
 
 def test_a_stream_goes_on_alone_where_it_was(enhancer) -> None:

@@ -239,7 +239,7 @@ def _are_axes(axes: Any, state: dict[str, list[int | str]]) -> bool:
     """Is there an axis, of a length that is known, for every state?"""
     if not isinstance(axes, dict) or axes.keys() != state.keys():
         return False
-    found = [(state[name], axis) for name, axis in axes.items() if isinstance(axis, int) and 0 <= axis]
+    found = [(state[name], axis) for name, axis in axes.items() if isinstance(axis, int) and axis >= 0]
     lengths = [shape[axis] for shape, axis in found if axis < len(shape)]
     return len(lengths) == len(axes) and all(isinstance(n, int) and n <= MOST_PLACES for n in lengths)
 
@@ -274,6 +274,10 @@ class Model:
         self._outputs = [self.facts.output, *(f"next_{name}" for name, _ in self.facts.state)]
         self._check_graph()
         self._content = content if self.facts.streams else b""
+        self._one = self.initial()
+        shapes = ((name, self._one[name].shape, axis) for name, axis in self.facts.streams)
+        # Of each state: places before the axis of the streams, and from it on.
+        self._folds = [(name, (math.prod(shape[:axis]), math.prod(shape[axis:]))) for name, shape, axis in shapes]
         self._crowd: Any = None
         self._lock = threading.Lock()
 
@@ -330,12 +334,22 @@ class Model:
         """Can it take several streams at once (:meth:`run_streams`)?"""
         return bool(self.facts.streams)
 
-    def run_streams(self, spectrum: NDArray[np.float32], states: Sequence[State]) -> tuple[NDArray[np.float32], list[State]]:
+    def row(self, state: State) -> tuple[NDArray[np.float32], ...]:
+        """The state of a stream as :meth:`run_streams` takes it, without the axis of the streams."""
+        return tuple(state[name].reshape(before, after) for name, (before, after) in self._folds)
+
+    def from_row(self, row: Sequence[NDArray[np.float32]]) -> State:
+        """The state of a stream out of such a row: its own memory."""
+        return {name: a.reshape(v.shape).copy() for (name, v), a in zip(self._one.items(), row, strict=True)}
+
+    def run_streams(
+        self, spectrum: NDArray[np.float32], rows: Sequence[NDArray[np.float32]]
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
         """One frame of each of several streams of one channel, in one call: a frame takes half the time then.
 
         Args:
             spectrum: ``(1, streams, *frame_shape)``.
-            states: of each; they are not changed.
+            rows: states, with an axis of streams in front of what :meth:`row` gives; they are not changed.
 
         Returns:
             What became of the frames, and the new states.
@@ -343,12 +357,18 @@ class Model:
         if self._crowd is None:
             with self._lock:
                 self._crowd = self._crowd or _session(self._content, {"channels": 1})
-        axes = self.facts.streams
-        joined = {name: np.concatenate([state[name] for state in states], axis) for name, axis in axes}
-        out = self._crowd.run(self._outputs, {self.facts.input: spectrum, **joined})
-        parts = [np.split(value, len(states), axis) for value, (_, axis) in zip(out[1:], axes, strict=True)]
-        names = [name for name, _ in axes]
-        return out[0], [dict(zip(names, rows, strict=True)) for rows in zip(*parts, strict=True)]
+        count = spectrum.shape[1]
+        given = {self.facts.input: spectrum}
+        for (name, axis), array in zip(self.facts.streams, rows, strict=True):
+            shape = list(self._one[name].shape)
+            shape[axis] *= count
+            given[name] = np.ascontiguousarray(array.swapaxes(0, 1)).reshape(shape)
+        out = self._crowd.run(self._outputs, given)
+        after = [
+            value.reshape(before, count, -1).swapaxes(0, 1)
+            for value, (_, (before, _)) in zip(out[1:], self._folds, strict=True)
+        ]
+        return out[0], after
 
     def lane(self, channels: int = 1) -> Lane:
         """A way through for single frames, in less time than by :meth:`run`."""

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -33,7 +34,7 @@ from numpy.typing import NDArray
 from ...errors import ModelError
 from ...signal.blocks import Samples
 from ...signal.stft import Frames, Spectrum
-from ..base import Enhancer, Kernel, SpectralKernel, StepKernel, WholeKernel
+from ..base import Array, Enhancer, Kernel, SpectralKernel, StepKernel, WholeKernel
 from ..compose import AtRate
 from ..params import param
 from .model import Facts, Model, State, load
@@ -135,16 +136,24 @@ class NetworkKernel(SpectralKernel):
         """Streams of one channel on one network at one rate."""
         return (id(self.model), self.frames) if self.shares and self._state is not None else None
 
-    def step_rows(self, spectrum: Spectrum, states: list[Any]) -> tuple[Spectrum, list[Any]]:
+    def remembered(self, state: Any) -> tuple[Array, ...]:
+        """All of it."""
+        return self.model.row(state)
+
+    def recalled(self, state: Any, arrays: Sequence[Array]) -> Any:
+        """As they were."""
+        return self.model.from_row(arrays)
+
+    def step_rows(self, spectrum: Spectrum, state: Any, arrays: Sequence[Array]) -> tuple[Spectrum, Sequence[Array]]:
         """:meth:`step_bins`, with a stream where there is a frame there."""
-        enhanced, after = self._through(spectrum.transpose(1, 0, 2), states)
+        enhanced, after = self._through(spectrum.transpose(1, 0, 2), arrays)
         return enhanced.transpose(1, 0, 2), after
 
     def _through(self, spectrum: Spectrum, state: Any) -> tuple[Spectrum, Any]:
-        """Frames of one stream and its state; or a frame of each of several, and a list of theirs."""
+        """Frames of one stream and its state; or a frame of each of several, and their rows."""
         channels, count, bins = spectrum.shape
         known = min(bins, self._bins)
-        several = isinstance(state, list)
+        several = not isinstance(state, dict)
         lane = self._lane if count == 1 and not several else None
         rows: NDArray[np.float32] = lane.given if lane else np.zeros((channels, count, 2, self._bins), np.float32)
         given, taken, enhanced = self._prepared if lane else _desk(rows, bins)

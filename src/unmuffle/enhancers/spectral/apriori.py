@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,8 +60,8 @@ class Estimator(abc.ABC):
     """Writes ``scene.xi`` (and ``scene.gain``, if it had to form the gain) for some frames.
 
     Attributes:
-        elementwise: no bin knows of another, so that arrays ``(frames, streams, bins)`` are as good, with a state that
-            :meth:`join` makes and :meth:`row` takes apart.
+        elementwise: no bin knows of another, so that arrays ``(frames, streams, bins)`` are as good, with a state of
+            ``(streams, bins)``, if there is any: an array, updated in place.
     """
 
     elementwise = False
@@ -73,14 +73,6 @@ class Estimator(abc.ABC):
     @abc.abstractmethod
     def estimate(self, scene: Scene, state: Any) -> None:
         """Fill in ``scene``; update ``state`` in place."""
-
-    def join(self, states: Sequence[Any]) -> Any:
-        """One state for several streams."""
-        return ()
-
-    def row(self, joined: Any, stream: int) -> Any:
-        """The state of one of them."""
-        return ()
 
 
 def estimator(name: str, frames: Frames, gain: Gain, *, dd_ms: float, xi_min_db: float) -> Estimator:
@@ -121,12 +113,6 @@ class _DecisionDirected(Estimator):
 
     def begin(self) -> Any:
         return np.zeros(self.bins, np.float32)
-
-    def join(self, states: Sequence[Any]) -> Any:
-        return np.stack(states)
-
-    def row(self, joined: Any, stream: int) -> Any:
-        return joined[stream]
 
     def estimate(self, scene: Scene, state: Any) -> None:
         gamma = scene.gamma

@@ -30,6 +30,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -175,10 +176,25 @@ class _SuppressorKernel(SpectralKernel):
             return None
         return self._kind
 
-    def step_rows(self, spectrum: Spectrum, states: list[Any]) -> tuple[Spectrum, list[Any]]:
+    def remembered(self, state: Any) -> tuple[Array, ...]:
+        """What the tracker has learnt, and the estimator's past if it has one."""
+        noise, xi = state["noise"], state["xi"]
+        learnt = tuple(noise[name][0] for name in self.tracker.learnt)
+        return (*learnt, xi) if isinstance(xi, np.ndarray) else learnt
+
+    def recalled(self, state: Any, arrays: Sequence[Array]) -> Any:
+        """Back where they came from."""
+        names = self.tracker.learnt
+        for name, row in zip(names, arrays, strict=False):
+            state["noise"][name] = row[np.newaxis]
+        if len(arrays) > len(names):
+            state["xi"] = arrays[-1]
+        return state
+
+    def step_rows(self, spectrum: Spectrum, state: Any, arrays: Sequence[Array]) -> tuple[Spectrum, Sequence[Array]]:
         """:meth:`step_bins`, with a stream where there is a channel there."""
-        trackers = [state["noise"] for state in states]
-        memory = self.tracker.join(trackers)
+        names = self.tracker.learnt
+        memory = self.tracker.join(state["noise"], arrays[: len(names)])
         real, imaginary = spectrum.real[:, 0], spectrum.imag[:, 0]
         power: Array = real * real
         power += imaginary * imaginary
@@ -189,17 +205,11 @@ class _SuppressorKernel(SpectralKernel):
         gamma = posterior(power, noise)
         scene = Scene(power, noise, gamma, gamma, None)
         if self.estimator:
-            xi = self.estimator.join([state["xi"] for state in states])
-            self.estimator.estimate(scene, xi)
+            self.estimator.estimate(scene, arrays[-1] if len(arrays) > len(names) else ())
         gain = self.method.suppress(scene, self.frames, ())
         np.maximum(gain, self.floor, out=gain)
         np.minimum(gain, self.one, out=gain)
-        out = spectrum * gain.transpose(1, 0, 2)
-        self.tracker.part(memory, trackers)
-        if self.estimator:
-            for i, state in enumerate(states):
-                state["xi"] = self.estimator.row(xi, i)
-        return out, states
+        return spectrum * gain.transpose(1, 0, 2), arrays
 
     def _power(self, spectrum: Spectrum) -> Array:
         real, imaginary = spectrum.real, spectrum.imag

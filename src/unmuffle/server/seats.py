@@ -1,0 +1,102 @@
+"""Places of streams in crowds: frames of many streams, worked off as the rows of one array.
+
+A light stream whose frames are all alike takes a seat: its state goes into a crowd
+(:mod:`unmuffle.enhancers.crowd`), and what came in and what the method made of it is noted in its own books some dozens
+of frames later, all at once. Whatever is not such a frame (a change of strength, a frame of another size, the end)
+makes it stand up first; then it is a stream like any other, exactly where it would have been.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from ..enhancers.base import SpectralKernel, Stream
+from ..enhancers.crowd import Crowd
+from ..quality.monitor import StreamMonitor
+from ..signal.blocks import Samples
+
+NOTED: Final = 48
+"""Frames after which a seated stream's books are brought up to date."""
+
+_NONE: Samples = np.zeros((1, 0), np.float32)
+
+
+class Seat:
+    """One stream's place, and what its books do not know yet.
+
+    Attributes:
+        crowd, place: where.
+    """
+
+    __slots__ = ("_came", "_core", "_load_s", "_made", "_monitor", "_stream", "crowd", "place")
+
+    def __init__(
+        self, crowd: Crowd, core: SpectralKernel, stream: Stream, monitor: StreamMonitor | None, load_s: float
+    ) -> None:
+        self.crowd = crowd
+        self.place = crowd.enter(core, stream.share)
+        self._core = core
+        self._stream = stream
+        self._monitor = monitor
+        self._load_s = load_s
+        self._came: list[Samples] = []
+        self._made: list[Samples] = []
+
+    def passed(self, x: Samples, wet: Samples | None) -> None:
+        """A block, and the step that it made due."""
+        self._came.append(x)
+        if wet is not None:
+            self._made.append(wet)
+        if len(self._came) >= NOTED:
+            self.note()
+
+    def note(self) -> None:
+        """Bring the books up to date."""
+        if not self._came:
+            return
+        x = np.concatenate(self._came)[np.newaxis]
+        wet = np.concatenate(self._made)[np.newaxis] if self._made else _NONE
+        self._came, self._made = [], []
+        y = self._stream.note(x, wet)
+        if self._monitor is not None:
+            self._monitor.busy_s += self._load_s * x.shape[1]
+            if not self._stream.bypass:
+                self._monitor.push(x, y)
+
+    def stand(self) -> None:
+        """Give the place back: from here on the stream goes on by itself."""
+        self.crowd.leave(self.place, self._core)
+        self.note()
+
+    def failed(self, x: Samples, wet: Samples) -> Samples:
+        """The method made NaN: stand up, and let the stream's guard say what comes instead, ``(1, n)``."""
+        self.stand()
+        return self._stream.note(x[np.newaxis], wet[np.newaxis])
+
+
+class Seats:
+    """All crowds of a server."""
+
+    def __init__(self) -> None:
+        self._crowds: dict[object, Crowd] = {}
+
+    def take(self, stream: Stream, block: int, monitor: StreamMonitor | None, load: float) -> Seat | None:
+        """A seat for a stream, if it can have one now.
+
+        Args:
+            stream: of one channel.
+            block: samples of each of its frames.
+            monitor: who watches it.
+            load: share of a core that its method takes.
+        """
+        core = stream.core()
+        if core is None or not 0 < block <= core.frames.hop:
+            return None
+        key = (core.kind(), block)
+        crowd = self._crowds.get(key)
+        if crowd is None or not len(crowd):  # empty ones are not kept beyond the next of their kind
+            self._crowds = {k: c for k, c in self._crowds.items() if len(c)}
+            crowd = self._crowds[key] = Crowd(core, block)
+        return Seat(crowd, core, stream, monitor, load / stream.sample_rate)
