@@ -78,6 +78,7 @@ class Metrics:
             Gauge(name, text, registry=self.registry).set_function(read)  # type: ignore[arg-type]
 
         gauge("unmuffle_streams", "Streams that run", lambda: state.capacity.streams)
+        gauge("unmuffle_streams_seated", "Streams that are worked off in a crowd", lambda: len(state.seats))
         gauge("unmuffle_load_admitted", "Cores' worth of streams admitted", lambda: state.capacity.admitted)
         gauge("unmuffle_load_limit", "Cores' worth that streams may take", lambda: state.config.stream_load)
         gauge("unmuffle_load_observed", "Cores that the process uses", lambda: state.capacity.observed)

@@ -82,6 +82,9 @@ class Seats:
     def __init__(self) -> None:
         self._crowds: dict[object, Crowd] = {}
 
+    def __len__(self) -> int:
+        return sum(map(len, self._crowds.values()))
+
     def take(self, stream: Stream, block: int, monitor: StreamMonitor | None, load: float) -> Seat | None:
         """A seat for a stream, if it can have one now.
 
