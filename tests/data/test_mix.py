@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from unmuffle.data.mix import MixConfig, Mixer, active_rms
-from unmuffle.data.pool import Pool
+from unmuffle.data.pool import Entry, Pool
 from unmuffle.errors import ParameterError
 
 PLAIN = {
@@ -132,6 +132,46 @@ def test_band_limit_silences_both_above_it_and_says_so(small_pool: Pool) -> None
         hertz = np.fft.rfftfreq(m.noisy.size, 1 / 16000)
         above = power[hertz > m.band_hz + 60].sum() / power.sum()
         assert above < 1e-4  # the filter's skirt ends at the limit; what is left is its circular edge
+
+
+class White:
+    """Clips of white noise, voices among them: all bins are alike."""
+
+    folder, sample_rate = Path("white"), 16000
+
+    def of(self, kind: str, split: str) -> list[Entry]:
+        if kind not in ("speech", "noise"):
+            return []
+        return [Entry(kind, split, "somebody", "something", 8000.0, 0, 64000, "", "")]
+
+    def read(self, entry: Entry, start: int = 0, length: int | None = None) -> np.ndarray:
+        rng = np.random.default_rng((len(entry.kind), start))
+        return (0.1 * rng.standard_normal(min(entry.length - start, length or entry.length))).astype(np.float32)
+
+
+def test_a_converters_edge_takes_the_top_from_all_or_from_the_noise() -> None:
+    mixer = Mixer(White(), MixConfig(**{**PLAIN, "synthetic_share": 0.0, "babble_share": 0.0, "edge_share": 1.0}))
+
+    def top(x: np.ndarray) -> float:
+        power = np.abs(np.fft.rfft(x * np.hanning(x.size))) ** 2
+        hertz = np.linspace(0.0, 8000.0, power.size)
+        return 10.0 * float(np.log10(power[hertz > 7960].mean() / power[(hertz > 5000) & (hertz < 6500)].mean()))
+
+    voices = []
+    for i in range(40):
+        m = mixer.item(0, i)
+        assert top(m.noisy - m.target) < -3.0
+        voices.append(top(m.target))
+    lost = [v < -3.0 for v in voices]
+    assert 10 <= sum(lost) <= 30
+    assert all(abs(v) < 2.0 for v, gone in zip(voices, lost, strict=True) if not gone)
+
+
+def test_no_edges_is_the_same_mixture_as_ever(small_pool: Pool) -> None:
+    """The share takes no chance when it is zero: what older recipes mixed stays as it was."""
+    never, always = Mixer(small_pool, MixConfig(seed=5)), Mixer(small_pool, MixConfig(seed=5, edge_share=1e-12))
+    assert np.array_equal(never.item(0, 1).noisy, Mixer(small_pool, MixConfig(seed=5)).item(0, 1).noisy)
+    assert not np.array_equal(never.item(0, 1).noisy, always.item(0, 1).noisy)
 
 
 def test_the_band_of_a_slowed_voice_shrinks(small_pool: Pool) -> None:

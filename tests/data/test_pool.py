@@ -57,6 +57,16 @@ def test_rates_are_converted_and_rooms_keep_one_channel(tmp_path: Path) -> None:
     assert abs(room[7]) < 0.3
 
 
+@pytest.mark.parametrize("rate", [24000, 44100, 48000])
+def test_all_of_the_new_band_is_kept_and_nothing_folds_into_it(tmp_path: Path, rate: int) -> None:
+    time = np.arange(2 * rate) / rate
+    for name, hertz in (("below", 7850.0), ("above", 8200.0)):
+        soundfile.write(tmp_path / f"{name}.wav", 0.5 * np.sin(2 * np.pi * hertz * time), rate, subtype="FLOAT")
+    low, high = (pool.decode(tmp_path / f"{name}.wav", 16000)[1000:-1000] for name in ("below", "above"))
+    assert abs(np.sqrt(np.mean(low**2)) / (0.5 / np.sqrt(2)) - 1.0) < 0.01
+    assert np.sqrt(np.mean(high**2)) < 0.003
+
+
 def test_broken_clips_are_left_out_and_named(tmp_path: Path, small_tree: Path) -> None:
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"RIFF....")

@@ -60,6 +60,8 @@ class MixConfig:
         whisper_share, song_share: voices made into whispers and singing, see :mod:`.voices`.
         music_share, babble_share, synthetic_share: of the noises; the rest are recordings.
         band_share: mixtures cut off at 3.4 to 7.5 kHz.
+        edge_share: mixtures in which the filter of some converter takes the uppermost part away, from 0.85 to
+            0.99 of half the sample rate on: in half of them from all, in the others from the noise alone.
         clip_share, codec_share, loss_share: inputs clipped, companded, with lost packets.
         seed: of all chance.
     """
@@ -82,6 +84,7 @@ class MixConfig:
     babble_share: float = 0.1
     synthetic_share: float = 0.08
     band_share: float = 0.1
+    edge_share: float = 0.0
     clip_share: float = 0.02
     codec_share: float = 0.01
     loss_share: float = 0.01
@@ -217,11 +220,18 @@ class Mixer:
         if rng.random() < c.band_share:
             cut = float(rng.choice((3400.0, 4000.0, 5500.0, 7000.0, 0.45 * self.sample_rate)))
             band = cut
+        limit = None if cut is None else self._fall(cut - 200.0, cut)
+        around = limit  # of the noise
+        if c.edge_share and rng.random() < c.edge_share:
+            edge = self._edge(rng)
+            around = edge if limit is None else limit * edge
+            if rng.random() < 0.5:
+                limit = around
         target = wet = np.zeros(self.length, np.float32)
         if has_speech:
-            target, wet, top = self._speech(rng, cut)
+            target, wet, top = self._speech(rng, limit)
             band = min(band, top)
-        noise = self._noise_mix(rng, cut) if has_noise else None
+        noise = self._noise_mix(rng, around) if has_noise else None
         snr = float(rng.uniform(c.snr_low_db, c.snr_high_db))
         level = 10.0 ** (float(rng.uniform(c.level_low_db, c.level_high_db)) / 20.0)
         loud = active_rms(wet, self.sample_rate)
@@ -245,7 +255,7 @@ class Mixer:
 
     # -- speech ----------------------------------------------------------------------------------
 
-    def _speech(self, rng: np.random.Generator, cut: float | None) -> tuple[Signal, Signal, float]:
+    def _speech(self, rng: np.random.Generator, limit: Signal | None) -> tuple[Signal, Signal, float]:
         """Target, input part and band of a voice in its room, through its equaliser."""
         c = self.config
         voice, band = self._voice(rng, self._voices.group(rng), self.length, c.speed_share)
@@ -256,7 +266,7 @@ class Mixer:
             elif draw < c.whisper_share + c.song_share:
                 voice = voices.sung(voice, self.sample_rate, rng)
         in_room = rng.random() < c.room_share
-        shape = self._curve(rng, cut)
+        shape = self._curve(rng, limit)
         if not in_room and shape is None:
             return voice, voice, band
         spectrum = fft.rfft(voice, self._size)
@@ -301,7 +311,7 @@ class Mixer:
 
     # -- noise -----------------------------------------------------------------------------------
 
-    def _noise_mix(self, rng: np.random.Generator, cut: float | None) -> Signal:
+    def _noise_mix(self, rng: np.random.Generator, limit: Signal | None) -> Signal:
         """One to three noises, mixed at random levels, in a room of their own now and then."""
         count = int(np.searchsorted((0.55, 0.85), rng.random(), side="right")) + 1
         total = np.zeros(self.length, np.float32)
@@ -311,7 +321,7 @@ class Mixer:
             if power > 0:
                 total += noise * np.float32(10.0 ** (float(rng.uniform(-12.0, 0.0)) / 20.0) / power)
         in_room = rng.random() < 0.5 * self.config.room_share
-        shape = self._curve(rng, cut)
+        shape = self._curve(rng, limit)
         if shape is None and not in_room:
             return total
         spectrum = fft.rfft(total, self._size)
@@ -378,7 +388,19 @@ class Mixer:
 
     # -- equipment -------------------------------------------------------------------------------
 
-    def _curve(self, rng: np.random.Generator, cut: float | None) -> Signal | None:
+    def _fall(self, start: float, stop: float) -> Signal:
+        """One up to ``start`` Hz, nothing from ``stop`` on, a straight line between them."""
+        return np.clip((np.float32(stop) - self._hertz) / np.float32(stop - start), 0.0, 1.0)
+
+    def _edge(self, rng: np.random.Generator) -> Signal:
+        """Gains of a converter's filter: half a cosine to some power, from full to nothing near half the rate."""
+        half = self.sample_rate / 2.0
+        start = float(rng.uniform(0.85, 0.97)) * half
+        stop = max(float(rng.uniform(0.95, 1.03)) * half, start + 0.02 * half)
+        fall = self._fall(start, stop)
+        return np.sin(np.float32(0.5 * np.pi) * fall) ** np.float32(rng.uniform(1.0, 6.0))
+
+    def _curve(self, rng: np.random.Generator, limit: Signal | None) -> Signal | None:
         """Gains of an equaliser and a band limit, one a bin; ``None`` if there is neither."""
         gains: Signal | None = None
         if rng.random() < self.config.eq_share:
@@ -388,9 +410,8 @@ class Mixer:
             curve += np.linspace(-0.5, 0.5, _EQ_POINTS, dtype=np.float32) * np.float32(rng.uniform(-2.0, 2.0))
             left = curve[self._eq_left]
             gains = np.exp2(left + (curve[self._eq_left + 1] - left) * self._eq_share)
-        if cut is not None:
-            edge = np.clip((np.float32(cut) - self._hertz) / np.float32(200.0), 0.0, 1.0)
-            gains = edge if gains is None else gains * edge
+        if limit is not None:
+            gains = limit if gains is None else gains * limit
         return gains
 
     def _equipment(self, rng: np.random.Generator, x: Signal) -> Signal:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import secrets
 import shutil
@@ -30,7 +31,9 @@ from ..signal.blocks import check_rate
 from .manifest import KINDS, Clip, read
 
 INDEX = "index.json"
-FORMAT = 1
+FORMAT = 2
+_CROSSINGS = 200
+"""Zero crossings of the resampling filter on each side."""
 _PEAK = 0.98 * 32767.0
 
 
@@ -38,14 +41,31 @@ def decode(path: str | Path, sample_rate: int, *, first_channel: bool = False) -
     """Decode a file to mono float32 at ``sample_rate``: the mean of its channels, or the first one.
 
     Room responses want the first: the mean of two microphones' responses is a comb filter.
+
+    On the way down the filter is long, and keeps what lies up to a hundredth below half the new rate. The usual
+    ones fall off from nine tenths on; as voices often come at the lower rate already and noises do not, a network
+    would learn that whatever lies in the last tenth is speech, and fail wherever it is not.
     """
     import soundfile
     import soxr
 
     x, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
     mono = np.ascontiguousarray(x[:, 0]) if first_channel else x.mean(axis=1)
-    out: NDArray[np.float32] = mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate)
-    return np.asarray(out, np.float32)
+    if rate > sample_rate:
+        mono = _lowered(mono, int(rate), sample_rate)
+    elif rate < sample_rate:
+        mono = soxr.resample(mono, rate, sample_rate)
+    return np.asarray(mono, np.float32)
+
+
+def _lowered(x: NDArray[np.float32], rate: int, sample_rate: int) -> NDArray[np.float32]:
+    """Resample down with a filter that falls within 1.6 % of the band (6 dB at half the new rate)."""
+    from scipy.signal import firwin, resample_poly
+
+    common = math.gcd(rate, sample_rate)
+    up, down = sample_rate // common, rate // common
+    taps = firwin(2 * _CROSSINGS * down + 1, 1.0 / down, window=("kaiser", 5.0))
+    return np.asarray(resample_poly(x, up, down, window=taps.astype(np.float32)), np.float32)
 
 
 def pack(
