@@ -14,6 +14,7 @@ from unmuffle.server import protocol
 from unmuffle.server.asked import Asked, method_of
 from unmuffle.server.config import ServerConfig
 from unmuffle.server.faults import Fault, fault_of, storage_full
+from unmuffle.server.frames import binary
 from unmuffle.server.keys import Keys, Limits, key_of
 from unmuffle.server.uploads import disposition, safe_name
 
@@ -158,7 +159,14 @@ def test_keys_are_found_and_not_shown(tmp_path, monkeypatch):
     assert secret not in repr(ServerConfig(keys=keys))
     monkeypatch.setenv("UNMUFFLE_API_KEYS", f"carol:{secret}")
     assert Keys.load().owner(secret) == "carol"
-    for wrong in ("alice", "alice:short", f"a b:{secret}", f"a:{secret}\na:{secret}x", f"a:{secret}\nb:{secret}", "# none"):
+    for wrong in (
+        "alice",
+        "alice:short",
+        f"a b:{secret}",
+        f"a:{secret}\na:{secret}x",
+        f"a:{secret}\nb:{secret}",
+        "# none",
+    ):
         path.write_text(wrong)
         with pytest.raises(ParameterError) as caught:
             Keys.load(str(path))
@@ -259,6 +267,49 @@ def test_the_cost_of_a_real_method_is_found():
     assert method_load(load("log-mmse"), 16000, 1, 0.01) > 0
 
 
+@pytest.mark.parametrize(
+    ("method", "block_s", "seated"),
+    [("log-mmse", 0.01, True), ("live", 0.01, True), ("live", 0.05, False), ("identity", 0.01, False)],
+)
+def test_what_will_have_a_seat_is_measured_in_one(monkeypatch, method, block_s, seated):
+    from unmuffle.enhancers.crowd import Crowd
+    from unmuffle.enhancers.registry import load
+    from unmuffle.quality.fallback import guard_for
+    from unmuffle.server.capacity import method_load
+
+    rows, push = [], Crowd.push
+    monkeypatch.setattr(Crowd, "push", lambda self, places, x: rows.append(len(places)) or push(self, places, x))
+    assert method_load(guard_for(load(method), 16000, 1), 16000, 1, block_s) > 0
+    assert set(rows) == ({32} if seated else set())
+
+
+def test_rows_are_messages():
+    rng = np.random.default_rng(0)
+    for form, size in (("f32le", 256), ("f32le", 3), ("s16le", 80), ("f32le", 17000)):
+        samples = rng.uniform(-1, 1, (3, size)).astype(np.float32)
+        numbers = [0, 7, 2**32 - 1]
+        framed = protocol.framed_rows(numbers, samples, form)
+        assert framed == [
+            binary(protocol.packed(n, x[np.newaxis], form)) for n, x in zip(numbers, samples, strict=True)
+        ]
+        hello = protocol.Hello(16000, format=form)
+        messages = [protocol.packed(n, x[np.newaxis], form) for n, x in zip(numbers, samples, strict=True)]
+        wanted = np.concatenate([protocol.samples_of(each, hello) for each in messages])
+        np.testing.assert_array_equal(protocol.rows_of(messages, form), wanted)
+    assert protocol.framed(5) == binary(protocol.packed(5, np.zeros((1, 0), np.float32), "f32le"))
+
+
+def test_latencies_counted_together_are_those_counted_one_by_one():
+    from unmuffle.server.metrics import Latency
+
+    one, all_ = Latency(), Latency()
+    took = [0.0001, 0.0005, 0.003, 0.7, 5.0]
+    for each in took:
+        one.observe(each)
+    all_.observe_all(took)
+    assert [m.samples for m in one.collect()] == [m.samples for m in all_.collect()]
+
+
 def test_faults_say_nothing_about_our_insides():
     fault = fault_of(RuntimeError("secret path /srv/x"))
     assert (fault.status, fault.kind) == (500, "InternalError")
@@ -298,6 +349,7 @@ def test_a_full_disk_is_said(tmp_path, monkeypatch):
         def __init__(self, path, mode): ...
         def write(self, data):
             raise OSError(28, "No space left on device")
+
         def flush(self): ...
         def close(self): ...
 

@@ -73,7 +73,7 @@ class State:
         self.ready = False
         self.draining = False
         self._methods: asyncio.Task[list[dict[str, Any]]] | None = None
-        self.turn = Turn()
+        self.turn = Turn(self.metrics)
         self.seats = Seats()
         self.direct_s = 0.0  # what the methods of streams in the event loop took, by what was measured for each
         self._window = [0, 0]  # frames and late ones since the last look

@@ -23,16 +23,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..enhancers.base import Enhancer, together
+from ..enhancers.base import Enhancer, Stream, alone, together
+from ..signal.blocks import Samples
 from .config import ServerConfig
 from .faults import Fault
 from .protocol import Hello
+from .seats import Seats
 
 MESSAGE_S = 50e-6
 """What moving a message costs until it has been measured."""
 
 _MEASURE_CPU_S = 0.06
-_CROWD = 12  # streams that are measured together, where that makes a difference
+_CROWD = 32  # streams that are measured together, where that makes a difference
+_BEGIN_S = 0.25  # of sound that each has heard before: the first frames are others
 _REMEMBERED = 256
 
 
@@ -49,17 +52,44 @@ def method_load(enhancer: Enhancer, rate: int, channels: int, block_s: float) ->
     others = [enhancer.stream(rate, channels) for _ in range(_CROWD - 1)] if stream.shares else []
     streams = [stream, *others]
     noise = np.random.default_rng(0).standard_normal((channels, size)).astype(np.float32) * np.float32(0.05)
-    for i, each in enumerate(others):  # as when they come one after the other: not all at the same place in a step
-        each.process(noise[:, : i * size // len(others)])
-    for _ in range(1 + round(0.2 / block_s)):  # tables, first-use code, the first frames
-        together([each.processing(noise) for each in streams])
+    begun = max(1, round(_BEGIN_S / block_s))
+    for i, each in enumerate(streams):  # as when they come one after the other: not all at the same place in a step
+        alone(each.processing(np.tile(noise, begun)[:, : begun * size - i * size // len(streams)]))
+    turn = _turn(streams, noise) if others else None
+    if turn is None:
+
+        def turn() -> None:
+            together([each.processing(noise) for each in streams])
+
+    for _ in range(4):  # tables, first-use code
+        turn()
     blocks, start, used = 0, time.thread_time(), 0.0
     while used < _MEASURE_CPU_S:
         for _ in range(8):
-            together([each.processing(noise) for each in streams])
+            turn()
         blocks += 8 * len(streams)
         used = time.thread_time() - start
     return used / (blocks * size / rate)
+
+
+def _turn(streams: list[Stream], noise: Samples) -> Callable[[], None] | None:
+    """A block of each of many streams that have a seat, if they can have one."""
+    seats, taken = Seats(), []
+    for stream in streams:
+        seat = seats.take(stream, noise.shape[1], "f32le", None, 0.0)
+        if seat is None:
+            return None
+        taken.append(seat)
+    crowd, places = taken[0].table.crowd, np.array([seat.place for seat in taken], np.intp)
+    x = np.repeat(noise, len(streams), axis=0)
+
+    def turn() -> None:
+        due, wet, _ = crowd.push(places, x)
+        made: dict[int, Samples] = dict(zip(due.tolist(), wet, strict=True))
+        for i, seat in enumerate(taken):
+            seat.passed(x[i], made.get(i))
+
+    return turn
 
 
 class Capacity:

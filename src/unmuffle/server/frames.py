@@ -20,6 +20,7 @@ LONGEST: Final = 64 << 10
 """Longest message that is kept here until it is whole; the library gets longer ones as they come."""
 
 _BINARY, _FINAL, _MASKED = 0x82, 0x80, 0x80
+_USUAL = bytes((_BINARY, _MASKED | 126))  # binary, masked, its length in two bytes
 
 
 class Cutter:
@@ -47,6 +48,13 @@ class Cutter:
 
     def feed(self, data: bytes) -> None:
         """What was received after the handshake."""
+        size = len(data)
+        # Nearly always it is one frame, whole, with a length of two bytes.
+        whole = 134 < size <= LONGEST and data[:2] == _USUAL and size == 8 + (data[2] << 8 | data[3])
+        if whole and self.taking and not (self._held or self._rest or self._fragments):
+            if not self._plain(apply_mask(data[8:], data[4:8])):
+                self._held = data
+            return
         if self._held:
             data, self._held = self._held + data, b""
         at, size = 0, len(data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from math import nan
 from typing import TYPE_CHECKING
@@ -36,6 +36,12 @@ class Latency:
         """Count one frame."""
         self._counts[bisect_left(_LATENCY_S, seconds)] += 1
         self._sum += seconds
+
+    def observe_all(self, seconds: Sequence[float]) -> None:
+        """Count several."""
+        for each in seconds:
+            self._counts[bisect_left(_LATENCY_S, each)] += 1
+        self._sum += sum(seconds)
 
     def collect(self) -> Iterable[HistogramMetricFamily]:
         """For the registry."""

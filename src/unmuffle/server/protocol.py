@@ -23,9 +23,11 @@ from ..errors import ParameterError, UnboundedLatencyError
 from ..io.samples import decode, encode
 from ..signal.blocks import Samples, check_rate
 from .asked import method_of
+from .frames import binary
 
 HEADER: Final = struct.Struct("<I")
 MODULUS: Final = 1 << 32
+_EMPTY: Final = binary(bytes(HEADER.size))[: -HEADER.size]
 _FLOAT: Final = np.dtype("<f4")
 MAX_TEXT: Final = 64 << 10
 FORMATS: Final = {"f32le": ("FLOAT", 4), "s16le": ("PCM_16", 2)}
@@ -241,15 +243,23 @@ def rows_of(messages: Sequence[bytes], form: str) -> Samples:
     return wide.astype(np.float32) / np.float32(32768)
 
 
-def packed_rows(numbers: Sequence[int], samples: Samples, form: str) -> list[bytes]:
-    """Binary messages of one channel each: :func:`packed` for every row."""
-    if form != "f32le":
-        return [packed(number, row[np.newaxis], form) for number, row in zip(numbers, samples, strict=True)]
-    rows = np.empty((len(numbers), 1 + samples.shape[1]), _FLOAT)
-    rows.view("<u4")[:, 0] = numbers
-    rows[:, 1:] = samples
-    data, size = rows.tobytes(), 4 * rows.shape[1]
+def framed_rows(numbers: Sequence[int], samples: Samples, form: str) -> list[bytes]:
+    """Messages of one channel each (:func:`packed`, for every row), each with its header of a WebSocket frame."""
+    size = HEADER.size + FORMATS[form][1] * samples.shape[1]
+    if form != "f32le" or not 126 <= size < 1 << 16:
+        return [binary(packed(number, row[np.newaxis], form)) for number, row in zip(numbers, samples, strict=True)]
+    rows = np.empty((len(numbers), 2 + samples.shape[1]), _FLOAT)
+    words = rows.view("<u4")
+    words[:, 0] = int.from_bytes(binary(bytes(size))[:4], "little")
+    words[:, 1] = numbers
+    rows[:, 2:] = samples
+    data, size = rows.tobytes(), size + 4
     return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+def framed(number: int) -> bytes:
+    """A message without samples, with its header of a WebSocket frame."""
+    return _EMPTY + HEADER.pack(number)
 
 
 def packed(number: int, samples: Samples, form: str) -> bytes:

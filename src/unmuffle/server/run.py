@@ -181,7 +181,8 @@ def protocols(config: ServerConfig) -> tuple[type[HttpToolsProtocol], type[WebSo
         def _feed(self, data: bytes) -> None:
             self._room = AT_ONCE
             self._cutter.feed(data)
-            self._write_out()
+            if self._out:
+                self._write_out()
             if self._paused:
                 self.transport.pause_reading()
                 self.loop.call_soon(self._go_on)
@@ -220,9 +221,14 @@ def protocols(config: ServerConfig) -> tuple[type[HttpToolsProtocol], type[WebSo
 
         def answer(self, payload: bytes) -> None:
             """Send the answer to a message that was taken earlier."""
+            self.send_framed(binary(payload))
+
+        def send_framed(self, message: bytes) -> None:
+            """Send a binary message that has its header already."""
             if self.conn.state is OPEN and not self.transport.is_closing():
-                self._write_out()
-                self.transport.write(binary(payload))
+                if self._out:
+                    self._write_out()
+                self.transport.write(message)
 
         def refer(self, payload: bytes) -> None:
             """A message for the task of the connection."""

@@ -8,7 +8,7 @@ makes it stand up first; then it is a stream like any other, exactly where it wo
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from ..enhancers.base import SpectralKernel, Stream
 from ..enhancers.crowd import Crowd
 from ..quality.monitor import StreamMonitor
 from ..signal.blocks import Samples
+
+if TYPE_CHECKING:
+    from .session import Session
 
 NOTED: Final = 48
 """Frames after which a seated stream's books are brought up to date."""
@@ -27,20 +30,27 @@ class Seat:
     """One stream's place, and what its books do not know yet.
 
     Attributes:
-        crowd, place: where.
+        table, place: where.
+        block, lasts: samples of each frame, and seconds.
+        data: a frame that waits, if one does.
     """
 
-    __slots__ = ("_came", "_core", "_load_s", "_made", "_monitor", "_stream", "crowd", "place")
+    __slots__ = (
+        "_came", "_core", "_load_s", "_made", "_monitor", "_stream", "block", "data", "lasts", "place", "table"
+    )  # fmt: skip
 
     def __init__(
-        self, crowd: Crowd, core: SpectralKernel, stream: Stream, monitor: StreamMonitor | None, load_s: float
+        self, table: Table, core: SpectralKernel, stream: Stream, monitor: StreamMonitor | None, load: float
     ) -> None:
-        self.crowd = crowd
-        self.place = crowd.enter(core, stream.share)
+        self.table = table
+        self.place = table.crowd.enter(core, stream.share)
+        self.block = table.crowd.block
+        self.lasts = self.block / stream.sample_rate
+        self.data: bytes | None = None
         self._core = core
         self._stream = stream
         self._monitor = monitor
-        self._load_s = load_s
+        self._load_s = load / stream.sample_rate
         self._came: list[Samples] = []
         self._made: list[Samples] = []
 
@@ -67,7 +77,7 @@ class Seat:
 
     def stand(self) -> None:
         """Give the place back: from here on the stream goes on by itself."""
-        self.crowd.leave(self.place, self._core)
+        self.table.crowd.leave(self.place, self._core)
         self.note()
 
     def failed(self, x: Samples, wet: Samples) -> Samples:
@@ -76,30 +86,45 @@ class Seat:
         return self._stream.note(x[np.newaxis], wet[np.newaxis])
 
 
+class Table:
+    """A crowd, and who has a frame for it.
+
+    Attributes:
+        form: of the samples of its streams' messages.
+        waiting: sessions with a frame in their seat.
+    """
+
+    def __init__(self, crowd: Crowd, form: str) -> None:
+        self.crowd = crowd
+        self.form = form
+        self.waiting: list[Session] = []
+
+
 class Seats:
     """All crowds of a server."""
 
     def __init__(self) -> None:
-        self._crowds: dict[object, Crowd] = {}
+        self._tables: dict[object, Table] = {}
 
     def __len__(self) -> int:
-        return sum(map(len, self._crowds.values()))
+        return sum(len(table.crowd) for table in self._tables.values())
 
-    def take(self, stream: Stream, block: int, monitor: StreamMonitor | None, load: float) -> Seat | None:
+    def take(self, stream: Stream, block: int, form: str, monitor: StreamMonitor | None, load: float) -> Seat | None:
         """A seat for a stream, if it can have one now.
 
         Args:
             stream: of one channel.
             block: samples of each of its frames.
+            form: of the samples of its messages.
             monitor: who watches it.
             load: share of a core that its method takes.
         """
         core = stream.core()
         if core is None or not 0 < block <= core.frames.hop:
             return None
-        key = (core.kind(), block)
-        crowd = self._crowds.get(key)
-        if crowd is None or not len(crowd):  # empty ones are not kept beyond the next of their kind
-            self._crowds = {k: c for k, c in self._crowds.items() if len(c)}
-            crowd = self._crowds[key] = Crowd(core, block)
-        return Seat(crowd, core, stream, monitor, load / stream.sample_rate)
+        key = (core.kind(), block, form)
+        table = self._tables.get(key)
+        if table is None or not len(table.crowd):  # empty ones are not kept beyond the next of their kind
+            self._tables = {k: t for k, t in self._tables.items() if len(t.crowd)}
+            table = self._tables[key] = Table(Crowd(core, block), form)
+        return Seat(table, core, stream, monitor, load)

@@ -36,6 +36,7 @@ from .faults import Fault, fault_of
 from .lanes import Lane
 from .protocol import Hello, WireError
 from .seats import Seat
+from .turn import CROWD
 
 if TYPE_CHECKING:
     from .app import State
@@ -73,6 +74,9 @@ class Door(Protocol):
     def answer(self, payload: bytes) -> None:
         """Send a binary message."""
 
+    def send_framed(self, message: bytes) -> None:
+        """Send a binary message that has its header already (:func:`.frames.binary`)."""
+
     def refer(self, payload: bytes) -> None:
         """Leave a binary message to the task."""
 
@@ -109,7 +113,9 @@ class Session:
         self._door: Door | None = None  # where answers go that are not the task's
         self._waits: list[Waiting] = []  # frames that wait for those of other streams
         self._shares = False
-        self._seat: Seat | None = None
+        self.seat: Seat | None = None
+        self._number = 0  # of the frame that waits in the seat
+        self._came = 0.0
         self._alike = 0  # frames of one size after another
         self._size = 0  # bytes of each
         self._piece = 0  # samples of the longest message that is worked off in one go
@@ -164,6 +170,11 @@ class Session:
             await asyncio.wait_for(self._text(message), 1.0)
         except (asyncio.TimeoutError, Exception):
             return
+
+    @property
+    def number(self) -> int:
+        """Of the frame that waits in the seat."""
+        return self._number
 
     @property
     def seconds(self) -> float:
@@ -299,7 +310,7 @@ class Session:
 
     def _stand(self) -> None:
         """The stream is by itself from here on."""
-        seat, self._seat = self._seat, None
+        seat, self.seat = self.seat, None
         if seat is not None:
             self._alike = 0
             seat.stand()
@@ -375,6 +386,14 @@ class Session:
         hello, stream, size = self._hello, self._stream, len(data)
         if self._occupied or hello is None or stream is None or size < protocol.HEADER.size:
             return None
+        turn, seat = self._state.turn, self.seat
+        if seat is not None and turn.members >= CROWD:
+            if seat.data is not None:  # a second one, before the turn: both wait as others do
+                self.by_itself(seat)
+                turn.add(self)
+            elif size == self._size and not self._waits and self._rows(seat, data):
+                turn.sit(self, seat)
+                return b""
         number: int = protocol.HEADER.unpack_from(data)[0]
         waits = self._waits
         expected = self._expected if not waits else (waits[-1].number + 1) % protocol.MODULUS
@@ -383,15 +402,15 @@ class Session:
         count, rest = divmod(size - protocol.HEADER.size, self._frame_bytes_in)
         if rest or count > self._piece:
             return None
-        came, now = self._state.turn.began(), time.perf_counter()  # read late in a turn, it has waited since it began
+        came, now = turn.began(), time.perf_counter()  # read late in a turn, it has waited since it began
         lasts = count / hello.rate
         if self._credit_for(now) < lasts + sum(each.lasts for each in waits):
             return None
         frame = Waiting(data, number, count, lasts, came)
-        if waits or (self._shares and self._state.turn.crowded):
+        if waits or (self._shares and turn.members >= CROWD):
             waits.append(frame)
             if len(waits) == 1:
-                self._state.turn.add(self)
+                turn.add(self)
             return b""
         try:
             out = self._short(data, number)
@@ -402,7 +421,7 @@ class Session:
 
     def settle(self) -> None:
         """Whatever comes next finds no frame waiting."""
-        if self._waits:
+        if self._waits or (self.seat is not None and self.seat.data is not None):
             self._state.turn.run()
 
     def work(self) -> Work:
@@ -442,47 +461,58 @@ class Session:
             return
         self._alike = -STEADY  # if there is none now, ask again later
         block = (size - protocol.HEADER.size) // self._frame_bytes_in
-        self._seat = self._state.seats.take(stream, block, self._monitor, self.direct_load)
+        self.seat = self._state.seats.take(stream, block, self.format, self._monitor, self.direct_load)
 
     # -- frames of a stream that has a seat ------------------------------------------------------
 
-    def row(self) -> object | None:
-        """What sessions must share for their frames to be rows of one array; ``None``: this frame goes by itself."""
-        waits, seat = self._waits, self._seat
-        if seat is None or len(waits) != 1 or len(waits[0].data) != self._size:
-            return None
-        return seat.crowd, self.format
+    def _rows(self, seat: Seat, data: bytes) -> bool:
+        """Is this the frame that comes next, and in time? Then it waits in the seat."""
+        number: int = protocol.HEADER.unpack_from(data)[0]
+        now = time.perf_counter()
+        if number != self._expected or self._credit + _SPEED * (now - self._credit_at) < seat.lasts:
+            return False
+        seat.data, self._number, self._came = data, number, self._state.turn.began()
+        return True
 
-    @property
-    def first(self) -> Waiting:
-        """The frame that waits."""
-        return self._waits[0]
+    def passed(self, seat: Seat, x: Samples, wet: Samples | None, answer: bytes) -> float:
+        """The frame in the seat was worked off: send the answer, a whole frame of the connection; its latency."""
+        door = self._door
+        assert door is not None
+        seat.data = None
+        lasts = seat.lasts
+        self._expected = (self._number + 1) % protocol.MODULUS
+        door.send_framed(answer)
+        now = time.perf_counter()
+        credit, most = self._credit + _SPEED * (now - self._credit_at), self._state.config.max_ahead_s
+        self._credit = (credit if credit < most else most) - lasts
+        self._heard = self._credit_at = now
+        took = now - self._came
+        self._latencies[self.frames % _KEPT] = took
+        self.frames += 1
+        self._sent_s += lasts
+        self.samples_in += seat.block
+        if took > LATE_S and took > lasts:
+            self.late += 1
+        if wet is not None:
+            self.samples_out += len(wet)
+        seat.passed(x, wet)
+        return took
 
-    @property
-    def taken(self) -> Seat:
-        """The seat."""
-        assert self._seat is not None
-        return self._seat
-
-    def passed(self, x: Samples, wet: Samples | None, out: bytes) -> None:
-        """The frame that waited was worked off in the crowd."""
-        assert self._seat is not None
-        assert self._door is not None
-        frame = self._waits.pop()
-        self._answered(frame, out)
-        self._door.answer(out)
-        self._seat.passed(x, wet)
-
-    def substituted(self, x: Samples, wet: Samples) -> None:
-        """What the crowd made of the frame that waited cannot be used: another method answers."""
-        assert self._seat is not None
-        assert self._door is not None
-        seat, self._seat = self._seat, None
+    def substituted(self, seat: Seat, x: Samples, wet: Samples) -> None:
+        """What was made of the frame in the seat cannot be used: another method answers."""
+        door = self._door
+        assert door is not None
+        self.seat = seat.data = None
         self._alike = -STEADY
-        frame = self._waits.pop()
-        out = protocol.packed(frame.number, seat.failed(x, wet), self.format)
-        self._answered(frame, out)
-        self._door.answer(out)
+        out = protocol.packed(self._number, seat.failed(x, wet), self.format)
+        self._answered(Waiting(b"", self._number, seat.block, seat.lasts, self._came), out)
+        door.answer(out)
+
+    def by_itself(self, seat: Seat) -> None:
+        """The frame in the seat goes the way of others."""
+        assert seat.data is not None
+        self._waits.append(Waiting(seat.data, self._number, seat.block, seat.lasts, self._came))
+        seat.data = None
 
     def _answered(self, frame: Waiting, out: bytes) -> None:
         now = time.perf_counter()

@@ -12,15 +12,17 @@ import asyncio
 import logging
 import math
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 
 from ..enhancers.base import together
 from .faults import fault_of
-from .protocol import HEADER, packed_rows, rows_of
+from .protocol import framed, framed_rows, rows_of
 
 if TYPE_CHECKING:
+    from .metrics import Metrics
+    from .seats import Seat, Table
     from .session import Session
 
 _log = logging.getLogger("unmuffle.server")
@@ -38,12 +40,18 @@ MOST: Final = 64
 class Turn:
     """The event loop's work for streams.
 
+    Args:
+        metrics: where the latencies of seated streams are counted.
+
     Attributes:
         members: streams that run and can share their steps.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics) -> None:
         self.members = 0
+        self._metrics = metrics
+        self._tables: list[Table] = []  # with frames in seats
+        self._seated = 0  # so many
         self._began: float | None = None
         self._gathered: list[Session] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -61,15 +69,22 @@ class Turn:
     def _over(self) -> None:
         self._began = None
 
-    @property
-    def crowded(self) -> bool:
-        """Is it worth waiting?"""
-        return self.members >= CROWD
-
     def add(self, session: Session) -> None:
         """A session has frames that may wait."""
         self._gathered.append(session)
         if len(self._gathered) >= MOST:
+            self.run()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(GATHER_S, self.run)
+
+    def sit(self, session: Session, seat: Seat) -> None:
+        """A session has a frame in its seat."""
+        table = seat.table
+        if not table.waiting:
+            self._tables.append(table)
+        table.waiting.append(session)
+        self._seated += 1
+        if self._seated >= MOST:
             self.run()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(GATHER_S, self.run)
@@ -80,53 +95,56 @@ class Turn:
             self._timer.cancel()
             self._timer = None
         gathered, self._gathered = self._gathered, []
-        apart: list[Session] = []
-        seated: dict[object, list[Session]] = {}
-        for session in gathered:
-            alike = session.row()
-            if alike is None:
-                apart.append(session)
-            else:
-                seated.setdefault(alike, []).append(session)
-        for sessions in seated.values():
-            apart += self._rows(sessions)
-        for result in together([session.work() for session in apart]):
+        tables, self._tables, self._seated = self._tables, [], 0
+        for table in tables:
+            sessions, table.waiting = table.waiting, []
+            # Who stood up meanwhile waits elsewhere, or not at all.
+            pairs = [(each, seat) for each in sessions if (seat := each.seat) is not None and seat.data is not None]
+            if pairs:
+                gathered += self._rows(table, pairs)
+        for result in together([session.work() for session in gathered]):
             if isinstance(result, Exception):  # answers that could not be given are the sessions' own affair
                 _log.error("a frame was not answered", exc_info=result)
 
-    def _rows(self, sessions: list[Session]) -> list[Session]:
-        """Frames of streams with seats in one crowd; returns those sessions that have to go by themselves."""
-        frames = [session.first for session in sessions]
-        form = sessions[0].format
-        x = rows_of([frame.data for frame in frames], form)
+    def _rows(self, table: Table, pairs: list[tuple[Session, Seat]]) -> list[Session]:
+        """The frames in the seats of one table; returns those sessions that have to go by themselves."""
+        x = rows_of([cast(bytes, seat.data) for _, seat in pairs], table.form)
         sums = np.add.reduce(x, axis=1, dtype=np.float64)
         if not math.isfinite(sums.sum()):  # said where each goes by itself
             fine = np.isfinite(sums).tolist()
-            others = [each for each, good in zip(sessions, fine, strict=True) if not good]
-            left = [each for each, good in zip(sessions, fine, strict=True) if good]
-            return others + self._rows(left) if left else others
-        seats = [session.taken for session in sessions]
+            others = self._apart([pair for pair, good in zip(pairs, fine, strict=True) if not good])
+            left = [pair for pair, good in zip(pairs, fine, strict=True) if good]
+            return others + self._rows(table, left) if left else others
         try:
-            due, wet, out = seats[0].crowd.push(np.array([seat.place for seat in seats], np.intp), x)
+            due, wet, out = table.crowd.push(np.array([seat.place for _, seat in pairs], np.intp), x)
         except Exception:  # one of them is at fault, which is found out when each goes by itself
-            _log.exception("a crowd of %d streams failed", len(sessions))
-            return sessions
+            _log.exception("a crowd of %d streams failed", len(pairs))
+            return self._apart(pairs)
+        numbers = [session.number for session, _ in pairs]
         at = due.tolist()
-        made: list[int | None] = [None] * len(sessions)
-        for k, i in enumerate(at):
-            made[i] = k
+        rows: list[int | None] = [None] * len(pairs)
+        for row, i in enumerate(at):
+            rows[i] = row
         sound = np.isfinite(np.add.reduce(wet, axis=1, dtype=np.float64)).tolist()
-        answers = packed_rows([frames[i].number for i in at], out, form)
-        for i, session in enumerate(sessions):
-            row = made[i]
+        answers = framed_rows([numbers[i] for i in at], out, table.form)
+        took = []
+        for i, (session, seat) in enumerate(pairs):
+            k = rows[i]
             try:
-                if row is None:
-                    session.passed(x[i], None, HEADER.pack(frames[i].number))
-                elif sound[row]:
-                    session.passed(x[i], wet[row], answers[row])
+                if k is None:
+                    took.append(session.passed(seat, x[i], None, framed(numbers[i])))
+                elif sound[k]:
+                    took.append(session.passed(seat, x[i], wet[k], answers[k]))
                 else:
-                    session.substituted(x[i], wet[row])
+                    session.substituted(seat, x[i], wet[k])
             except Exception as error:
                 _log.exception("a frame was not answered")
                 session.end(fault_of(error))
+        self._metrics.latency.observe_all(took)
         return []
+
+    @staticmethod
+    def _apart(pairs: list[tuple[Session, Seat]]) -> list[Session]:
+        for session, seat in pairs:
+            session.by_itself(seat)
+        return [session for session, _ in pairs]
