@@ -38,7 +38,7 @@ release()  # of what only the import needed
 F = TypeVar("F", bound=Callable[..., Any])
 
 TIMEOUT_S = 300.0
-"""How long another interpreter may take; it needs 4 s on a processor of today."""
+"""How long another interpreter may take; it needs 5 s on a processor of today."""
 
 _OURS: list[Any] = []
 """All that :func:`compiled` has made."""
@@ -96,7 +96,7 @@ class _Watch(event.Listener):  # type: ignore[misc]  # numba has no types
 
     def on_end(self, what: Any) -> None:
         if self._concerned(what) is not None:
-            release()  # 12 MB less at the peak, for 0.2 s in all
+            release()  # 12 MB less at the peak
 
 
 def compiled(function: F) -> F:
