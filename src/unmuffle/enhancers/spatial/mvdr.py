@@ -5,7 +5,10 @@ Three forms of one idea, which differ in what has to be known:
 **steered**
     the direction, as a steering vector d: :math:`w = R_n^{-1} d \,/\, d^H R_n^{-1} d`. Exact towards d.
     In a room d is only the direct sound: echoes of the voice count as noise and, if they are in
-    :math:`R_n`, take the voice with them (self-cancellation); estimate :math:`R_n` in pauses.
+    :math:`R_n`, take the voice with them (self-cancellation); estimate :math:`R_n` in pauses. Even with
+    a model of the noise alone, echoes that should stay are lost with little loading: in 30 rooms of 0.2 to 0.6 s, four
+    microphones, places of talker and interferer known, SI-SDR against the voice with its first 50 ms rose by
+    0.9 dB with a loading of 1e-2, 1.8 with 0.1, 2.2 with 0.3, 2.4 with 1, 2.3 with 3 (delay-and-sum: 2.0).
 **Souden**
     covariances of speech and noise and a reference microphone u:
     :math:`w = R_n^{-1} R_s u \,/\, \operatorname{tr}(R_n^{-1} R_s)`. No geometry, no direction.
