@@ -1,7 +1,7 @@
 """The enhancement methods.
 
 Begin with :mod:`.base`, the contract; :mod:`.compose` joins methods; :mod:`.registry` lists them;
-:mod:`.masks` says where the voice is, for methods that want to know.
+:mod:`.masks` says where the voice is, for methods that want to know; :mod:`.crowd` runs many streams side by side.
 Each family is a folder, each method a file:
 
 ``spectral``  gain functions over the a-priori and a-posteriori SNR of STFT bins

@@ -19,6 +19,7 @@ scores         in a worker: what can be said about a recording without a referen
 jobs           long files: submit, progress, result, cancel
 reply          a finished file on its way to the client
 turn           frames of several streams, worked off together
+seats          places of streams in crowds, whose frames are the rows of one array
 frames         whole binary messages, told from all else in the bytes of a connection
 protocol       the wire format of ``/stream``
 lanes          threads in which streams run
