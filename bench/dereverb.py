@@ -11,7 +11,7 @@ room, repeated to ten seconds; without ``--speech`` it is the bundled recording.
 first microphone from 4 s on, so that streaming methods have had time to converge: STOI and SI-SDR
 against the direct sound, SI-SDR against the first 50 ms of the room.
 
-The peer is given our STFT, taps and delay, so that nothing but the algorithm differs.
+The peer is given our frames, taps and delay, so that nothing but the algorithm differs.
 """
 
 from __future__ import annotations
@@ -107,16 +107,17 @@ def scene(rng: np.random.Generator, files: list[Path], t60_s: float, seconds: fl
 
 
 def peer(y: np.ndarray) -> np.ndarray:
-    """nara_wpe with our STFT, taps, delay and iterations."""
+    """nara_wpe with our STFT, taps and delay, and the rounds that it takes by default."""
     import nara_wpe.wpe
 
     ours = registry.load("wpe-batch")
     stft = StreamingStft(ours.spec, RATE, y.shape[0])
     frames = stft.frames
-    spectrum = stft.forward(np.pad(y, ((0, 0), (0, 2 * frames.size))))
-    out = nara_wpe.wpe.wpe_v8(
-        spectrum.transpose(2, 0, 1).astype(complex), ours.taps, ours.delay, ours.iterations, ours.context
-    )
+    # As many frames as ours has. Frames of digital silence behind the end would weigh more than all others, as its
+    # least variance is 1e-10 of the highest, and would cost it 0.4 dB and STOI 0.02.
+    count = -(-(y.shape[1] + frames.latency) // frames.hop)
+    spectrum = stft.forward(np.pad(y, ((0, 0), (0, count * frames.hop - y.shape[1]))))
+    out = nara_wpe.wpe.wpe_v8(spectrum.transpose(2, 0, 1).astype(complex), ours.taps, ours.delay)
     back = stft.inverse(out.transpose(1, 2, 0).astype(np.complex64))
     return back[:, frames.latency : frames.latency + y.shape[1]]
 

@@ -137,3 +137,22 @@ def test_restraint_of_the_newest_frame_lies_between_two_delays(rng):
     np.testing.assert_allclose(prediction.wpe(wet, 5, 2, 1, early_loading=1e12), later, atol=1e-6 * np.abs(wet).max())
     distances = [np.linalg.norm(prediction.wpe(wet, 5, 2, 1, early_loading=k) - later) for k in (0.0, 0.1, 1.0, 10.0)]
     assert distances == sorted(distances, reverse=True)
+
+
+def test_restraint_does_not_ask_how_microphones_are_mixed(rng):
+    # It is a cost of energy: with the variance known, wpe of mixed microphones is the mix of wpe, also with a mix that
+    # leaves nearly the same in all of them (differences 40 dB down), where a ridge on the diagonal would kill those.
+    dry, wet = speechlike(rng, 3, 400, 2)
+    voice = np.mean(np.abs(dry) ** 2, axis=0)
+    mix = np.ones((3, 3)) + 0.01 * rng.standard_normal((3, 3))
+    mixed = np.einsum("ab,bnk->ank", mix, wet)
+    plain, other = (prediction.wpe(y, 5, 2, 1, voice=voice, early_loading=0.1, restraint=0.01) for y in (wet, mixed))
+    np.testing.assert_allclose(other, np.einsum("ab,bnk->ank", mix, plain), atol=1e-6 * np.abs(mixed).max())
+
+
+def test_the_more_restraint_the_less_is_predicted(rng):
+    _, wet = speechlike(rng, 2, 400, 3)
+    removed = [np.linalg.norm(wet - prediction.wpe(wet, 5, 2, 1, restraint=r)) for r in (0.0, 0.01, 0.1, 1.0, 1e9)]
+    assert removed == sorted(removed, reverse=True)
+    # All blocks of the diagonal outweigh the rest a billion to one, and so does each its cross-correlation.
+    assert removed[-1] < 1e-6 * removed[0]

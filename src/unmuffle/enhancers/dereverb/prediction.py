@@ -21,15 +21,37 @@ for online WPE dereverberation", Interspeech 2017): :math:`\lambda_n = m_n \oper
 mask m (:mod:`..masks`).
 
 Early reflections, of the first 50 ms or so, help understanding and should stay. The newest frame of the past overlaps
-them, so what it predicts is partly wanted; a delay of one frame more keeps them, and leaves late sound that could have
-gone. In between lies a ridge :math:`\kappa` on the rows of the newest tap only,
+them, so what it predicts is partly wanted. And of finitely many frames some speech is predicted by chance. Against
+both, what each tap predicts on its own costs something: with the tap's filter :math:`G_k` and its frames
+:math:`y_{n-D-k}`,
 
-.. math:: R_{ii} \leftarrow (1 + \kappa) R_{ii}, \quad i \le C,
+.. math:: \min_G \sum_n \frac{|y_n - G^H \tilde y_n|^2}{\lambda_n} + \sum_k (\rho + \kappa \delta_{k0}) \sum_n
+          \frac{|G_k^H y_{n-D-k}|^2}{\lambda_n},
 
-which makes it predict what it can tell for sure (``early_loading``; 0 is plain WPE). In three rooms of 0.6 s, four
-microphones, gains in STOI, SI-SDR against the direct sound, and against the first 50 ms: :math:`\kappa = 0`
-+0.172, +5.5 dB, -0.2 dB; 0.1 +0.143, +4.1, +1.8; 0.3 +0.136, +3.7, +2.3; a delay of 4 +0.130, +3.5, +2.5; nara_wpe
-+0.092, +2.3, +1.7.
+which scales the ``C x C`` blocks along the diagonal of R by :math:`1 + \rho` (``restraint``), the newest one's by
+:math:`1 + \rho + \kappa` (``early_loading``); with both 0 it is plain WPE. It is a cost of energy, not of coefficients:
+microphones may be mixed or scaled without any effect on it, and what close microphones tell by their small
+differences at low frequencies is kept, where a ridge on the diagonal loses it.
+
+Each round's filter has errors of its own, as its weights come from an estimate of the speech; the first ones' weights
+are smoother, the last ones' sharper. The mean of the filters of all rounds is better than any of them: it is what
+``average`` subtracts.
+
+Eight rooms of 0.6 s, four microphones, training voices, 10 taps, delay 3; from 4 s on; STOI, SI-SDR against
+the direct sound and against the first 50 ms. The knobs move along one curve, on which nara_wpe is a point; the mean
+lies above it:
+
+=========================================  =====  ========  =======
+..                                         STOI   direct    50 ms
+=========================================  =====  ========  =======
+untouched                                  0.685  -8.57 dB  5.07 dB
+nara_wpe (3 rounds)                        0.874  -4.00     5.30
+mean of 3 rounds                           0.874  -3.86     5.29
+kappa 0, rho 0.001, 3 rounds               0.877  -3.99     4.93
+kappa 0.01, rho 0.001, 2 rounds            0.868  -4.22     5.82
+kappa 0.02, rho 0.003, 2 rounds            0.863  -4.44     6.32
+kappa 0.02, rho 0.003, 1 round             0.851  -4.54     6.69
+=========================================  =====  ========  =======
 
 Conventions, the same in all forms
 ----------------------------------
@@ -92,12 +114,15 @@ def variance(frames: Complex, context: int = 0, floor: float = FLOOR) -> Float:
     return np.maximum(power, floor * highest) if highest > 0 else np.ones_like(power)
 
 
-def solve(correlation: Complex, cross: Complex, loading: float, newest: int = 0, early: float = 0.0) -> Complex:
-    r""":math:`(R + \delta \, \mathrm{tr}(R) / KC \cdot I)^{-1} P` for a stack of bins.
+def solve(
+    correlation: Complex, cross: Complex, loading: float, channels: int = 1, early: float = 0.0, restraint: float = 0.0
+) -> Complex:
+    r""":math:`(R + \delta \, \mathrm{tr}(R) / KC \cdot I)^{-1} P` for a stack of bins, restrained.
 
     Microphones that hear the same, or nothing, make R singular; the loading :math:`\delta` makes the
-    answer the shortest of all good ones then. Where R is zero, so is the answer. The first ``newest`` rows get
-    :math:`\kappa` = ``early`` of their own diagonal besides.
+    answer the shortest of all good ones then. Where R is zero, so is the answer. The blocks of ``channels`` rows and
+    columns along the diagonal, one for each tap, are first scaled by :math:`1 + \rho`, with ``restraint`` as
+    :math:`\rho`, that of the newest by :math:`1 + \rho + \kappa`, with ``early`` as :math:`\kappa`.
     """
     size = correlation.shape[-1]
     trace = np.trace(correlation, axis1=-2, axis2=-1).real
@@ -105,7 +130,10 @@ def solve(correlation: Complex, cross: Complex, loading: float, newest: int = 0,
     amount = np.where(trace > 0, amount, 1.0)
     diagonal = np.arange(size)
     loaded = correlation.copy()
-    loaded[..., diagonal[:newest], diagonal[:newest]] *= 1.0 + early
+    if early or restraint:
+        for first in range(0, size, channels):
+            block = slice(first, first + channels)
+            loaded[..., block, block] *= 1.0 + restraint + (0.0 if first else early)
     loaded[..., diagonal, diagonal] += amount[..., np.newaxis]
     try:
         answer: Complex = np.linalg.solve(loaded, cross)
@@ -125,6 +153,8 @@ def wpe(
     inputs: int | None = None,
     voice: Float | None = None,
     early_loading: float = 0.0,
+    restraint: float = 0.0,
+    average: bool = False,
 ) -> Complex:
     """Remove late reverberation from a whole recording by iterative WPE.
 
@@ -139,7 +169,8 @@ def wpe(
         inputs: how many channels, the first ones, are predicted from (all of them by default).
         voice: power of the dry speech ``(frames, bins)``, if something else (a network) knows it better than the
             iterations, which it replaces: one round does.
-        early_loading: kappa of the module's text.
+        early_loading, restraint: kappa and rho of the module's text.
+        average: subtract what the filters of all rounds predict on average, not what the last one does.
 
     Returns:
         An array of the same shape: every channel, dereverberated.
@@ -160,16 +191,20 @@ def wpe(
             raise ParameterError(f"{name} = {value}; give at least {least}")
     if voice is not None and voice.shape != spectrum.shape[1:]:
         raise ShapeError(f"voice must be (frames, bins) = {spectrum.shape[1:]}, got {voice.shape}")
-    newest = min(inputs or spectrum.shape[0], spectrum.shape[0])
+    used = min(inputs or spectrum.shape[0], spectrum.shape[0])
     result = spectrum.copy()
     for k in range(spectrum.shape[2]):
         y = spectrum[:, :, k].astype(np.complex128)
         stacked = regressors(y[:inputs], taps, delay)
         x = y
         known = None if voice is None else variance(np.sqrt(voice[np.newaxis, :, k]), context, floor)
-        for _ in range(iterations if known is None else 1):
+        total = np.zeros((stacked.shape[0], y.shape[0]), np.complex128)
+        rounds = iterations if known is None else 1
+        for _ in range(rounds):
             weighted = stacked / (variance(x, context, floor) if known is None else known)
-            filters = solve(weighted @ stacked.conj().T, weighted @ y.conj().T, loading, newest, early_loading)
+            correlation, cross = weighted @ stacked.conj().T, weighted @ y.conj().T
+            filters = solve(correlation, cross, loading, used, early_loading, restraint)
+            total += filters
             x = y - filters.conj().T @ stacked
-        result[:, :, k] = x
+        result[:, :, k] = y - (total / rounds).conj().T @ stacked if average else x
     return result

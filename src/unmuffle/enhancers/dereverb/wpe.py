@@ -57,7 +57,7 @@ from ..params import param
 from .high_band import HighBand
 from .prediction import Complex, Float, solve
 
-LOADING = 1e-4
+LOADING = 1e-6
 """Loading of R, relative to its mean diagonal."""
 FLOOR = 1e-3
 """Least variance, relative to the mean power of the bin."""
@@ -85,8 +85,9 @@ class Wpe(Masked):
     variance_ms: float = param(20.0, "time constant of the speech variance", low=1.0, high=500.0)
     refresh_ms: float = param(200.0, "time from one filter of a bin to its next", low=1.0, high=1000.0)
     early_loading: float = param(
-        0.2, "restraint of the newest frame, for early reflections to stay", low=0.0, high=100.0
+        0.02, "restraint of the newest frame, for early reflections to stay", low=0.0, high=100.0
     )
+    restraint: float = param(0.002, "restraint of every frame, against chance", low=0.0, high=100.0)
     masks: str = param("", "who tells the voice's power: a network (live, FILE.onnx) or a method; empty: its own")
     inputs: int = param(8, "microphones, the first ones, that predict; all are cleaned", low=1, high=16)
     high_hz: float = param(8000.0, "upper edge of the band with filters", low=1000.0, high=96_000.0)
@@ -126,6 +127,7 @@ class _WpeKernel(SpectralKernel):
             turn=turn,
             trust=math.exp(-hop_s / TRUST_S),
             early_loading=method.early_loading,
+            restraint=method.restraint,
         )
 
     def init_bins(self) -> Any:
@@ -174,7 +176,7 @@ class Recursion:
         trust: forgetting of the judgement of the prediction; ``None`` always believes it.
         turn: frames from one filter of a bin to its next.
         loading, floor, prior: see this module's constants.
-        early_loading: kappa of :mod:`.prediction`.
+        early_loading, restraint: kappa and rho of :mod:`.prediction`.
     """
 
     def __init__(
@@ -193,12 +195,13 @@ class Recursion:
         floor: float = FLOOR,
         prior: float = PRIOR,
         early_loading: float = 0.0,
+        restraint: float = 0.0,
     ) -> None:
         self.bins, self.channels, self.inputs = bins, channels, inputs
         self.taps, self.turn = taps, turn
         self.forgetting, self.smoothing = forgetting, smoothing
         self.loading, self.floor, self.prior = loading, floor, prior
-        self.trust, self.early_loading = trust, early_loading
+        self.trust, self.early_loading, self.restraint = trust, early_loading, restraint
         self.depth = delay + taps + turn - 1  # frames that are kept: what the oldest of a turn needs
         self.newest = self.depth - 1 - delay
         self.decay = forgetting ** np.arange(turn - 1, -1, -1.0)
@@ -285,4 +288,6 @@ class Recursion:
         cross = keep * state["cross"][which] + weighted @ history[-self.turn :].transpose(1, 0, 2).conj()
         state["correlation"][which] = correlation
         state["cross"][which] = cross
-        state["filters"][which] = solve(correlation, cross, self.loading, self.inputs, self.early_loading)
+        state["filters"][which] = solve(
+            correlation, cross, self.loading, self.inputs, self.early_loading, self.restraint
+        )

@@ -16,9 +16,9 @@ delay 5                  +0.130   +2.2 dB    +6.7 dB
 nara_wpe, delay 3        +0.145   +3.5 dB    +1.7 dB
 =======================  =======  =========  =========
 
-All of these are without ``early_loading``. ``delay`` says what is wanted: the filter cannot take away what is younger,
-and 3 frames of 10 ms reach into the first 50 ms. Where early reflections are to stay (which help understanding), take 4
-or 5; ``early_loading`` is the finer knob, and its default lies between the delays 3 and 4 (:mod:`.prediction`).
+All of these are without an average over the rounds. ``delay`` says what is wanted: the filter cannot take away what is
+younger, and 3 frames of 10 ms reach into the first 50 ms. Where early reflections are to stay (which help
+understanding), take 4 or 5, or the finer knobs ``early_loading`` and ``restraint``; :mod:`.prediction` has a table.
 
 One microphone has to look further back: 10 taps give +0.048 STOI, 25 +0.061, 40 +0.067 (and in the streaming form 25
 +0.071, 40 +0.075), at a cost that grows with their square.
@@ -46,8 +46,9 @@ from ..params import param
 from .high_band import HighBand
 from .prediction import wpe
 
-LOADING = 1e-6
-"""Loading of R, relative to its mean diagonal: enough for microphones that hear exactly the same."""
+LOADING = 1e-10
+"""Loading of R, relative to its mean diagonal: for microphones that hear exactly the same. With 1e-6 the differences of
+close microphones at low frequencies, which tell much, are lost in it."""
 FLOOR = 1e-4
 """Least variance of a frame, relative to the highest of its bin."""
 
@@ -60,11 +61,12 @@ class WpeBatch(Masked):
 
     taps: int = param(10, "frames of the past, of each microphone, that predict", low=1, high=60)
     delay: int = param(3, "frames from the present to the newest of them", low=1, high=16)
-    iterations: int = param(3, "rounds of variance and filter", low=1, high=20)
+    iterations: int = param(3, "rounds of variance and filter, whose filters are averaged", low=1, high=20)
     context: int = param(0, "frames before and behind that share in the variance", low=0, high=20)
     early_loading: float = param(
-        0.2, "restraint of the newest frame, for early reflections to stay", low=0.0, high=100.0
+        0.0, "restraint of the newest frame, for early reflections to stay", low=0.0, high=100.0
     )
+    restraint: float = param(0.0, "restraint of every frame, against chance", low=0.0, high=100.0)
     masks: str = param("", "who tells the voice's power: a network (live, FILE.onnx) or a method; empty: its own")
     inputs: int = param(8, "microphones, the first ones, that predict; all are cleaned", low=1, high=64)
     high_hz: float = param(8000.0, "upper edge of the band with filters", low=1000.0, high=96_000.0)
@@ -112,6 +114,8 @@ class _WpeBatchKernel(WholeKernel):
             method.inputs,
             voice,
             method.early_loading,
+            method.restraint,
+            average=True,
         )
         if self.high.empty:
             spectrum = out
