@@ -187,7 +187,7 @@ REGISTRY: dict[str, Entry] = {
         "subtracts predicted reverberation of a file (WPE)",
         "dereverb",
         causal=False,
-        gain_db=2.0,
+        gain_db=1.9,
         clean_db=24.0,
     ),
     "late-reverb": Entry(
