@@ -34,12 +34,11 @@ microphones may be mixed or scaled without any effect on it, and what close micr
 differences at low frequencies is kept, where a ridge on the diagonal loses it.
 
 Each round's filter has errors of its own, as its weights come from an estimate of the speech; the first ones' weights
-are smoother, the last ones' sharper. The mean of the filters of all rounds is better than any of them: it is what
-``average`` subtracts.
+are smoother, the last ones' sharper. ``average`` subtracts what the mean of the filters of all rounds predicts.
 
 Eight rooms of 0.6 s, four microphones, training voices, 10 taps, delay 3; from 4 s on; STOI, SI-SDR against
 the direct sound and against the first 50 ms. The knobs move along one curve, on which nara_wpe is a point; the mean
-lies above it:
+lies a little above it here, and on it in eight other rooms (0.879, -1.69, 5.64; nara_wpe 0.880, -1.75, 5.76):
 
 =========================================  =====  ========  =======
 ..                                         STOI   direct    50 ms
