@@ -1,7 +1,8 @@
 """A checkpoint to one ONNX file: averaged weights, explicit state, free time axis, facts inside.
 
 What the file must look like is told in :mod:`unmuffle.enhancers.neural.model`. A network may offer
-``streaming()``, the same computation arranged for single frames; others are exported as they are.
+``streaming()``, the same computation arranged for single frames; others are exported as they are. Such a form may take
+several streams at once: then its ``streams`` names the axis of each state along which they lie.
 """
 
 from __future__ import annotations
