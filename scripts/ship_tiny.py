@@ -12,34 +12,21 @@ from __future__ import annotations
 import argparse
 import csv
 import tempfile
-from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import soundfile
+from shipping import DATA, PARTS, measured, rows
 
 from unmuffle.data.render import Rendered
 from unmuffle.enhancers import registry
-from unmuffle.enhancers.base import Enhancer, run_offline
 from unmuffle.enhancers.neural.model import load
 from unmuffle.enhancers.neural.network import NeuralEnhancer
-from unmuffle.evaluate.pesq import pesq_wb
-from unmuffle.evaluate.si_sdr import si_sdr
-from unmuffle.evaluate.stoi import estoi, stoi
 from unmuffle.export.graph import export
 from unmuffle.export.quantise import quantise
-from unmuffle.signal.resample import convert
 from unmuffle.train import checkpoint
 
 MODELS = Path(__file__).parents[1] / "src" / "unmuffle" / "models"
-METRICS = {"pesq_wb": 3, "stoi": 3, "estoi": 3, "si_sdr": 1, "dnsmos_ovrl": 3}
 RIVALS = {"noisy": "noisy", "rnnoise": "RNNoise", "dtln": "DTLN", "gtcrn_dns3": "GTCRN"}
-DATA = {
-    "speech": "3.5 h, 424 labels: speechocean762, LibriSpeech excerpts (CC BY 4.0), Picovoice speech-to-intent "
-    "(Apache-2.0), Kathleen, Nathalie (CC0), words of art4apps, GCompris (CC BY-SA)",
-    "noise": "2.1 h and music 0.4 h, 125 rooms: see the model card",
-}
 
 
 def main() -> None:
@@ -62,8 +49,9 @@ def main() -> None:
         taken = quantise(plain, small, pairs)
         print(taken, flush=True)
         # The frame of the file is that of the weights alone: measure, then write it again with its scores.
-        scores = {part: measured(NeuralEnhancer(str(small)), args.data / part, args) for part in ("dev16", "dev48")}
-        classic = {part: measured(registry.load("classic"), args.data / part, args) for part in ("dev16", "dev48")}
+        how = {"dnsmos": args.dnsmos, "limit": args.limit}
+        scores = {part: measured(NeuralEnhancer(str(small)), args.data / part, **how) for part in PARTS}
+        classic = {part: measured(registry.load("classic"), args.data / part, **how) for part in PARTS}
         rounded = {part: {k: round(v, 3) for k, v in found.items()} for part, found in scores.items()}
         export(source, plain, name="tiny", licence="MIT", data=DATA, scores=rounded)
         taken = quantise(plain, args.target / "tiny.onnx", pairs)
@@ -84,7 +72,7 @@ def main() -> None:
         minutes=float(curve[-1]["processor_minutes"]),
         options=" ".join(f"--{k.replace('_', '-')} {v}" for k, v in state["script"].items() if k in SHOWN),
         curve=", ".join(f"{float(r['valid_loss']):.4f}" for r in curve),
-        table="\n".join(rows(args.data, scores, classic)),
+        table="\n".join(rows(args.data, RIVALS, {"classic": classic, "tiny": scores}, "tiny")),
         int8=str(taken),
     )
     (args.target / "tiny.md").write_text(card, encoding="utf-8")
@@ -92,47 +80,6 @@ def main() -> None:
 
 
 SHOWN = ("steps", "batch", "rate", "dense", "hidden", "gain_loss", "voice_loss", "over", "width_power", "seed")
-
-
-def measured(enhancer: Enhancer, folder: Path, args: argparse.Namespace) -> dict[str, float]:
-    """Means over the pairs of a set, scored at 16 kHz as they come."""
-    found = []
-    for clean in sorted((folder / "clean").iterdir())[: args.limit]:
-        s, rate = soundfile.read(clean, dtype="float32")
-        x, _ = soundfile.read(folder / "noisy" / clean.name, dtype="float32")
-        y = run_offline(enhancer, x, rate)
-        if rate != 16_000:
-            s, y = convert(s, rate, 16_000), convert(y, rate, 16_000)
-        row = [f(s, y, 16_000) for f in (pesq_wb, stoi, estoi, si_sdr)]
-        if args.dnsmos:
-            from unmuffle.evaluate.dnsmos import dnsmos
-
-            row.append(float(dnsmos(y, 16_000).ovrl))
-        found.append(row)
-    means = dict(zip(METRICS, np.mean(found, axis=0).tolist(), strict=False))
-    print(folder.name, enhancer.name, means, flush=True)
-    return means
-
-
-def rows(data: Path, scores: dict[str, Any], classic: dict[str, Any]) -> list[str]:
-    """Lines of the table, rivals' means from ``peers.csv``."""
-    lines = []
-    for part in scores:
-        peers: dict[str, list[list[float]]] = defaultdict(list)
-        with (data / part / "peers.csv").open(encoding="utf-8") as table:
-            for r in csv.DictReader(table):
-                values = [r.get(k, "") for k in ("pesq_wb", "stoi", "estoi", "sisdr", "ovrl")]
-                peers[r["peer"]].append([float(v) if v else float("nan") for v in values])
-        entries = [(f"{RIVALS[p]}, {part}", np.nanmean(peers[p], axis=0)) for p in RIVALS if p in peers]
-        entries += [
-            (f"`classic`, {part}", list(classic[part].values())),
-            (f"**tiny, {part}**", list(scores[part].values())),
-        ]
-        for who, values in entries:
-            cells = [f"{v:.{places}f}" for v, places in zip(values, METRICS.values(), strict=False)]
-            lines.append("| " + " | ".join([who, *cells, *["-"] * (len(METRICS) - len(cells))]) + " |")
-    return lines
-
 
 CARD = """# Model card: `tiny`
 

@@ -139,6 +139,14 @@ REGISTRY: dict[str, Entry] = {
         clean_db=20.0,
         noise_db=30.0,
     ),
+    "live-low": Entry(
+        ".neural.live:LiveLow",
+        "trained network for hearing aids and musicians: 8 ms, any rate, stereo linked",
+        "neural",
+        gain_db=5.0,
+        clean_db=17.0,
+        noise_db=25.0,
+    ),
     "tiny": Entry(
         ".neural.tiny:Tiny",
         "very small trained network: 93 kB, 20 ms, any rate",

@@ -1,4 +1,4 @@
-"""The network that comes with the package; nothing of the training side is needed to run it."""
+"""The networks that come with the package; nothing of the training side is needed to run it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from unmuffle.enhancers.base import run_offline
 from unmuffle.enhancers.neural import model
-from unmuffle.enhancers.neural.live import Live
+from unmuffle.enhancers.neural.live import Live, LiveLow
 from unmuffle.errors import ModelError
 
 
@@ -32,20 +32,25 @@ def voice(rate: int = 16000, seconds: float = 3.0) -> np.ndarray:
     return (0.05 * x / np.std(x)).astype(np.float32)
 
 
-def test_facts_are_complete() -> None:
-    facts = Live().facts
-    assert facts.name == "live"
+BOTH = pytest.mark.parametrize("kind", [Live, LiveLow])
+
+
+@BOTH
+def test_facts_are_complete(kind: type[Live]) -> None:
+    facts = kind().facts
+    assert facts.name == kind.name
     assert facts.licence
     assert facts.data["speech"]
     assert facts.scores["dev16"]["pesq_wb"] > 1.526  # the best untrained method there
-    assert facts.recipe["net"] == "bandwise"
-    size = (resources.files("unmuffle") / "models" / "live.onnx").read_bytes()
+    assert facts.recipe["net"].startswith("bandwise")
+    size = (resources.files("unmuffle") / "models" / f"{kind.name}.onnx").read_bytes()
     assert len(size) < 3e6
 
 
-def test_the_model_card_states_the_file_that_is_there() -> None:
-    card = (resources.files("unmuffle") / "models" / "live.md").read_text(encoding="utf-8")
-    assert Live().facts.sha256 in card
+@BOTH
+def test_the_model_card_states_the_file_that_is_there(kind: type[Live]) -> None:
+    card = (resources.files("unmuffle") / "models" / f"{kind.name}.md").read_text(encoding="utf-8")
+    assert kind().facts.sha256 in card
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 24000, 44100, 48000])
@@ -56,10 +61,20 @@ def test_20_ms_in_all_at_any_rate(rate: int) -> None:
     assert stream.block_latency_ms + 10.0 <= 20.0
 
 
+@pytest.mark.parametrize("rate", [8000, 11025, 16000, 24000, 44100, 48000])
+def test_8_ms_in_all_at_any_rate(rate: int) -> None:
+    hop = round(0.004 * rate)
+    stream = LiveLow().stream(rate, block_size=hop)
+    assert stream.block_latency_ms + 1000.0 * hop / rate <= 8.0
+    # Of blocks of another size, one step has to wait at most.
+    assert LiveLow().stream(rate, block_size=round(0.0013 * rate)).block_latency_ms <= 8.0
+
+
+@BOTH
 @pytest.mark.parametrize("rate", [8000, 16000, 48000])
-def test_noise_alone_becomes_quiet_and_does_not_pump(rate: int, rng: np.random.Generator) -> None:
+def test_noise_alone_becomes_quiet_and_does_not_pump(kind: type[Live], rate: int, rng: np.random.Generator) -> None:
     x = (0.03 * rng.standard_normal(4 * rate)).astype(np.float32)
-    y = run_offline(Live(), x, rate)
+    y = run_offline(kind(), x, rate)
     tail = y[rate:]
     assert level_db(x) - level_db(tail) > 15
     # Tenths of a second of what is left lie within a few decibels of each other, or far below hearing.
@@ -67,19 +82,21 @@ def test_noise_alone_becomes_quiet_and_does_not_pump(rate: int, rng: np.random.G
     assert max(pieces) - level_db(x) < -10
 
 
-def test_level_does_not_matter(rng: np.random.Generator) -> None:
+@BOTH
+def test_level_does_not_matter(kind: type[Live], rng: np.random.Generator) -> None:
     x = voice() + (0.005 * rng.standard_normal(48000)).astype(np.float32)
-    reference = run_offline(Live(), x, 16000)
+    reference = run_offline(kind(), x, 16000)
     for db in (-25.0, 12.0):
         gain = np.float32(10 ** (db / 20))
-        y = run_offline(Live(), gain * x, 16000)
+        y = run_offline(kind(), gain * x, 16000)
         # The meter's floor is all that differs.
         assert level_db(y / gain - reference) < level_db(reference) - 25
 
 
-def test_stereo_is_linked(rng: np.random.Generator) -> None:
+@BOTH
+def test_stereo_is_linked(kind: type[Live], rng: np.random.Generator) -> None:
     x = voice() + (0.01 * rng.standard_normal(48000)).astype(np.float32)
-    y = run_offline(Live(), np.stack((x, 0.3 * x)), 16000)
+    y = run_offline(kind(), np.stack((x, 0.3 * x)), 16000)
     assert np.max(np.abs(y[1] - 0.3 * y[0])) < 1e-6
 
 
