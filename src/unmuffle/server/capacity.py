@@ -48,6 +48,7 @@ def method_load(enhancer: Enhancer, rate: int, channels: int, block_s: float) ->
         block_s: length of a block, in seconds.
     """
     size = max(1, round(block_s * rate))
+    enhancer.warm()
     stream = enhancer.stream(rate, channels)
     others = [enhancer.stream(rate, channels) for _ in range(_CROWD - 1)] if stream.shares else []
     streams = [stream, *others]
