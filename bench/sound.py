@@ -282,8 +282,8 @@ NETWORKS = (
     ("`dense`: two wide recurrences over all bands, 528 thousand weights, 104 minutes of half one", 1.564, 0.645, 7.5),
     ("`bandwise`: a recurrence that 24 bands share, 192 thousand weights, 75 minutes of a core", 1.790, 0.683, 9.8),
     ("the same, 108 minutes more, with whispers, singing and a little SI-SDR", 1.869, 0.709, 11.5),
-    ("its bands merged into 16, 86 minutes more, losses that listen, no clue in the top of the band: `live`", 1.891, 0.719, 11.8),
-    ("`bandwise` at 24 bands and width 32, 4 ms steps, 12 minutes of an accelerator and some of a core: `live-low`", 1.701, 0.680, 9.7),
+    ("bands merged into 16, 86 minutes more, losses that listen, no clue in the top band: `live`", 1.891, 0.719, 11.8),
+    ("24 bands, width 32, 4 ms steps, 12 minutes of an accelerator and some of a core: `live-low`", 1.701, 0.680, 9.7),
     ("`tiny`: gains of 32 bands and a comb filter, 81 thousand weights, 28 minutes", 1.586, 0.660, 8.7),
 )
 """Design and recipe, and what it scored on dev16 (PESQ-WB, ESTOI, SI-SDR); more in the cards in src/unmuffle/models."""
@@ -300,23 +300,23 @@ def tried() -> list[str]:
         "",
         *common.table(["design and recipe", ">PESQ-WB", ">ESTOI", ">SI-SDR"], rows),
         "",
-        "Two more were trained from fresh weights, side by side on an accelerator (NVIDIA H200, 11.7 minutes for all "
-        "three networks, some 6000 s of mixtures a second from 13 cores, 128 mixtures a step): `bandwise` at width 32 "
-        "(4889 steps) and at 32 bands, width 64 and three blocks (2614 steps). On 128 held-out mixtures they came to "
-        "PESQ 1.829 and 1.849, SI-SDR 10.6 and 10.7 dB, where the 24 bands of width 48, after 22 thousand small steps, had "
-        "1.912 and 11.6 dB: at this size the number of steps counts, not that of the recordings in each. None of the two "
-        "is shipped.",
+        "Two more were trained from fresh weights, side by side on an accelerator (NVIDIA H200, 11.7 minutes for "
+        "all three networks, some 6000 s of mixtures a second from 13 cores, 128 mixtures a step): `bandwise` at "
+        "width 32 (4889 steps) and at 32 bands, width 64 and three blocks (2614 steps). On 128 held-out mixtures "
+        "they came to PESQ 1.829 and 1.849, SI-SDR 10.6 and 10.7 dB, where the 24 bands of width 48, after 22 "
+        "thousand small steps, had 1.912 and 11.6 dB: at this size the number of steps counts, not that of the "
+        "recordings in each. None of the two is shipped.",
         "",
-        "The third row had learned a clue that is none: nearly all noises had passed a resampler's filter on the way "
-        "down to 16 kHz and most voices had not, so that whatever lay above 7.6 kHz was speech. Where noise goes on "
-        "beyond 8 kHz, as at 48 kHz, that cost 0.15 PESQ and 0.8 dB of dev48 against the same files at 16 kHz. `live` was "
-        "trained without it, and with losses that listen: with two thirds of the operations it is ahead of that row in "
-        "every measure, on dev48 by 0.24 PESQ and 1.7 dB.",
+        "The third row had learned a clue that is none: nearly all noises had passed a resampler's filter on the "
+        "way down to 16 kHz and most voices had not, so that whatever lay above 7.6 kHz was speech. Where noise "
+        "goes on beyond 8 kHz, as at 48 kHz, that cost 0.15 PESQ and 0.8 dB of dev48 against the same files at 16 "
+        "kHz (so it was found). `live` was trained without it, and with losses that listen: with two thirds of the "
+        "operations it is ahead of that row in every measure, on dev48 by 0.24 PESQ and 1.7 dB.",
         "",
-        "The curve of `live` on held-out mixtures ended with 0.449, 0.449, 0.448, 0.448 (each after 4096 mixtures): flat, with "
-        "the learning rate near its end. That of `live-low` was not flat. Next: more steps of small batches for `live-low`, "
-        "and for a wider network as a teacher; for DNSMOS, where `live` is behind RNNoise, a loss that knows what pauses "
-        "should sound like.",
+        "The curve of `live` on held-out mixtures ended with 0.449, 0.449, 0.448, 0.448 (each after 4096 mixtures):"
+        " flat, with the learning rate near its end. That of `live-low` was not flat. Next: more steps of small "
+        "batches for `live-low`, and for a wider network as a teacher; for DNSMOS, where `live` is behind RNNoise, "
+        "a loss that knows what pauses should sound like.",
         "",
     ]
 
