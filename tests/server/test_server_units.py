@@ -246,6 +246,9 @@ def test_the_cost_of_a_method_is_its_processor_time(monkeypatch):
     class Method:
         shares = False
 
+        def warm(self):
+            pass
+
         def stream(self, rate, channels):
             return self
 

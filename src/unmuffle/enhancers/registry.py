@@ -143,8 +143,8 @@ REGISTRY: dict[str, Entry] = {
         ".neural.live:LiveLow",
         "trained network for hearing aids and musicians: 8 ms, any rate, stereo linked",
         "neural",
-        gain_db=5.0,
-        clean_db=17.0,
+        gain_db=4.5,
+        clean_db=19.0,
         noise_db=25.0,
     ),
     "tiny": Entry(
