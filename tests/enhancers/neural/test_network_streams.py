@@ -13,7 +13,7 @@ from unmuffle.enhancers.neural.model import Model, load
 from unmuffle.enhancers.neural.network import NeuralEnhancer
 from unmuffle.errors import ModelError
 
-CLOSE = 1e-6
+CLOSE = 1e-5  # sums over many rows are added up in another order
 """Of the largest sample: a product of many rows is added up in another order than one of few."""
 
 
