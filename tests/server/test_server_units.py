@@ -226,6 +226,39 @@ def test_streams_are_admitted_until_the_sum_is_full():
     assert caught.value.kind == "TooHeavy"
 
 
+def test_what_many_take_together_counts_while_all_send(monkeypatch):
+    from unmuffle.server import capacity
+
+    now = {"wall": 0.0, "used": 0.0}
+    monkeypatch.setattr(capacity.time, "monotonic", lambda: now["wall"])
+    monkeypatch.setattr(capacity.time, "process_time", lambda: now["used"])
+    one = make_capacity(stream_load=0.5)
+    one.message_s = 1e-4  # 10 ms blocks: 0.01 of a core
+    hello = protocol.Hello(16000)
+    for _ in range(4):
+        one.admit(0.09, hello)
+
+    def second(used: float, share: float) -> None:
+        now["wall"] += 1.0
+        now["used"] += used
+        one.observe(round(share * 400), 0)
+        one.message_s = 1e-4
+
+    for _ in range(20):
+        second(0.01, 0.5)  # half of them are silent: that they take little says nothing
+    assert one.admitted == pytest.approx(0.4)
+    for _ in range(20):
+        second(0.24, 1.0)
+    assert one.admitted == pytest.approx(0.24, rel=0.01)
+    for _ in range(4):
+        one.admit(0.09, hello)  # 8 of 0.06 are 0.48
+    with pytest.raises(Fault, match="take 0.48 of 0.5 cores"):
+        one.admit(0.09, hello)
+    for _ in range(8):
+        one.release(0.09, hello)
+    assert one.scale == 1.0  # of others nothing is known yet
+
+
 def test_late_frames_and_a_busy_process_refuse_streams_too():
     capacity = make_capacity()
     hello = protocol.Hello(16000)

@@ -9,7 +9,10 @@ moving one message costs. ``c`` is measured once for each method, rate, channel 
 time, so that a busy machine does not falsify it. ``w`` is followed while the server runs: the processor time of the
 whole process, minus what the methods took, divided by the messages.
 
-A stream is admitted while the sum of the admitted loads and its own stays below the configured share, while the
+Many streams together cost less than the sum of what each would (their frames are worked off in common, and the
+process is woken once for many), so while all of them send, the sum is scaled by what the process is seen to take.
+
+A stream is admitted while the scaled sum of the admitted loads and its own stays below the configured share, while the
 measured processor time leaves as much room, and while frames are on time (when another program takes the processor
 away, the first two would not notice). Refusing is better than letting all streams stutter.
 """
@@ -37,6 +40,8 @@ _MEASURE_CPU_S = 0.06
 _CROWD = 32  # streams that are measured together, where that makes a difference
 _BEGIN_S = 0.25  # of sound that each has heard before: the first frames are others
 _REMEMBERED = 256
+_LEAST_SCALE = 0.5  # of the sum of loads: more than twice as many streams are not believed
+_SENDING = 0.9  # share of the expected messages from which on a second counts as one in which all send
 
 
 def method_load(enhancer: Enhancer, rate: int, channels: int, block_s: float) -> float:
@@ -105,6 +110,7 @@ class Capacity:
         rate: messages a second that they are about to send.
         observed: share of a core that this process has used of late.
         message_s: what moving a message costs.
+        scale: what all streams together take, over the sum of their loads.
         late: share of late frames of late.
     """
 
@@ -117,6 +123,7 @@ class Capacity:
         self.streams = 0
         self.observed = 0.0
         self.message_s = MESSAGE_S
+        self.scale = 1.0
         self.late = 0.0
         self._last = (time.monotonic(), time.process_time(), busy_s())
 
@@ -148,7 +155,7 @@ class Capacity:
         why = None
         if self.streams >= config.max_streams:
             why = f"{self.streams} streams are running"
-        elif self.admitted + load > config.stream_load:
+        elif self.admitted + self.scale * load > config.stream_load:
             why = f"streams take {self.admitted:.2f} of {config.stream_load:g} cores, this one needs {load:.3f}"
         elif self.observed + load > max(config.stream_load, 0.95):
             why = f"the server uses {self.observed:.2f} cores"
@@ -164,12 +171,19 @@ class Capacity:
     def release(self, method: float, hello: Hello) -> None:
         """A stream has ended."""
         self.streams -= 1
+        if not self.streams:
+            self.scale = 1.0
         self.methods = max(0.0, self.methods - method) if self.streams else 0.0
         self.rate = max(0.0, self.rate - 1.0 / hello.block_s) if self.streams else 0.0
 
     @property
     def admitted(self) -> float:
-        """Sum of the loads of the streams that run, by what a message costs now."""
+        """What the streams that run take when all of them send: the scaled sum of their loads."""
+        return self.scale * self._sum
+
+    @property
+    def _sum(self) -> float:
+        """Of the loads, by what a message costs now."""
         return self.methods + self.message_s * self.rate
 
     def observe(self, messages: int, late: int) -> None:
@@ -185,6 +199,9 @@ class Capacity:
             return
         self._last = now
         self.observed += 0.5 * (used / wall - self.observed)
+        if messages >= max(200.0, _SENDING * self.rate * wall) and self._sum:
+            seen = min(1.5, max(_LEAST_SCALE, used / wall / self._sum))
+            self.scale += 0.3 * (seen - self.scale)
         if messages >= 200:
             cost = min(1e-3, max(1e-5, (used - methods) / messages))
             self.message_s += 0.3 * (cost - self.message_s)
