@@ -146,3 +146,23 @@ def test_wrong_settings_are_named(surveyor):
     with pytest.raises(ParameterError, match="every_s"):
         StreamMonitor(surveyor, RATE, 0, every_s=1.0)
     assert threading.active_count() < 50
+
+
+def test_the_surveyor_tells_what_its_thread_has_used() -> None:
+    surveyor = Surveyor()
+    before = surveyor.busy_s
+    monitor = StreamMonitor(surveyor, 16000, 0, every_s=60.0)
+    noise = (0.1 * np.random.default_rng(0).standard_normal((1, 11 * 16000))).astype(np.float32)
+    monitor.push(noise, noise)
+    surveyor_done(surveyor)
+    assert surveyor.busy_s > before >= 0.0
+    surveyor.close()
+    assert surveyor.busy_s == 0.0  # no thread, no clock
+
+
+def surveyor_done(surveyor: Surveyor) -> None:
+    for _ in range(600):
+        if surveyor.summary().windows:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the window was not measured")

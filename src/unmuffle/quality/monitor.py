@@ -112,6 +112,13 @@ class Surveyor:
         self._thread = threading.Thread(target=self._run, name="surveyor", daemon=True)
         self._thread.start()
 
+    @property
+    def busy_s(self) -> float:
+        """Processor time that its thread has used; 0 where the system cannot tell."""
+        if self._thread.ident is None or not self._thread.is_alive() or not hasattr(time, "pthread_getcpuclockid"):
+            return 0.0
+        return time.clock_gettime(time.pthread_getcpuclockid(self._thread.ident))
+
     def summary(self) -> Summary:
         """A copy of the counters."""
         with self._lock:

@@ -104,6 +104,8 @@ class Capacity:
     Args:
         config: the limits.
         busy_s: processor time that the methods of all streams have taken so far.
+        aside_s: processor time of this process so far that streams have no part in, and that yields to them: the
+            watch on quality, which measures a window now and then.
 
     Attributes:
         methods: what the methods of the streams that run need.
@@ -114,9 +116,12 @@ class Capacity:
         late: share of late frames of late.
     """
 
-    def __init__(self, config: ServerConfig, busy_s: Callable[[], float]) -> None:
+    def __init__(
+        self, config: ServerConfig, busy_s: Callable[[], float], aside_s: Callable[[], float] = lambda: 0.0
+    ) -> None:
         self._config = config
         self._busy_s = busy_s
+        self._aside_s = aside_s
         self._known: OrderedDict[tuple[str, int, int, int], float] = OrderedDict()
         self._measuring = asyncio.Lock()
         self.methods = self.rate = 0.0
@@ -125,7 +130,7 @@ class Capacity:
         self.message_s = MESSAGE_S
         self.scale = 1.0
         self.late = 0.0
-        self._last = (time.monotonic(), time.process_time(), busy_s())
+        self._last = self._clocks()
 
     async def load(self, enhancer: Enhancer, hello: Hello) -> float:
         """The load of one such stream, method and messages."""
@@ -193,7 +198,7 @@ class Capacity:
             messages: binary messages since the last look.
             late: those of them that were late.
         """
-        now = (time.monotonic(), time.process_time(), self._busy_s())
+        now = self._clocks()
         wall, used, methods = (b - a for a, b in zip(self._last, now, strict=True))
         if wall < 0.2:
             return
@@ -207,3 +212,7 @@ class Capacity:
             self.message_s += 0.3 * (cost - self.message_s)
         share = late / messages if messages >= 50 else 0.0
         self.late += 0.3 * (share - self.late)
+
+    def _clocks(self) -> tuple[float, float, float]:
+        """The wall's, the process's without what lies aside, and that of the methods."""
+        return time.monotonic(), time.process_time() - self._aside_s(), self._busy_s()
