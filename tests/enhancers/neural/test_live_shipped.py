@@ -94,6 +94,16 @@ def test_level_does_not_matter(kind: type[Live], rng: np.random.Generator) -> No
 
 
 @BOTH
+def test_clean_speech_keeps_its_level(kind: type[Live]) -> None:
+    import soundfile
+
+    x, rate = soundfile.read(str(resources.files("unmuffle") / "assets" / "demo_clean.flac"), dtype="float32")
+    y = run_offline(kind(), x, rate)
+    gain_db = 20 * np.log10(float(np.dot(x, y) / np.dot(x, x)))
+    assert abs(gain_db) < 0.6
+
+
+@BOTH
 def test_stereo_is_linked(kind: type[Live], rng: np.random.Generator) -> None:
     x = voice() + (0.01 * rng.standard_normal(48000)).astype(np.float32)
     y = run_offline(kind(), np.stack((x, 0.3 * x)), 16000)
