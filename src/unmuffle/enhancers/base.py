@@ -733,9 +733,10 @@ def _noted(work: Work, wet: Samples) -> Samples:
 def together(works: Sequence[Work]) -> list[Samples | Exception]:
     """Carry out pushes of several streams side by side; steps of one kind are taken in one call.
 
-    The results are those that each stream would have given alone, bit for bit (of a network within 1e-6 of the input's peak); it is the
-    calls that are saved. A frame of a spectral method is some dozens of operations on a few hundred numbers, and takes
-    hardly longer for ten streams. Many streams that go on side by side save more in a :mod:`.crowd`.
+    The results are those that each stream would have given alone, bit for bit (of a network within 1e-6 of the
+    input's peak); it is the calls that are saved. A frame of a spectral method is some dozens of operations on
+    a few hundred numbers, and takes hardly longer for ten streams. Many streams that go on side by side save
+    more in a :mod:`.crowd`.
 
     Args:
         works: from :meth:`Stream.processing`, each of another stream.
