@@ -195,7 +195,7 @@ REGISTRY: dict[str, Entry] = {
         "subtracts predicted reverberation of a file (WPE)",
         "dereverb",
         causal=False,
-        gain_db=1.9,
+        gain_db=2.0,
         clean_db=24.0,
     ),
     "late-reverb": Entry(

@@ -156,3 +156,10 @@ def test_the_more_restraint_the_less_is_predicted(rng):
     assert removed == sorted(removed, reverse=True)
     # All blocks of the diagonal outweigh the rest a billion to one, and so does each its cross-correlation.
     assert removed[-1] < 1e-6 * removed[0]
+
+
+def test_digital_silence_weighs_nothing() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((2, 200, 3)) + 1j * rng.standard_normal((2, 200, 3))
+    longer = np.concatenate((x, np.zeros((2, 40, 3))), axis=1)
+    np.testing.assert_allclose(prediction.wpe(longer, taps=4)[:, :200], prediction.wpe(x, taps=4), atol=1e-10)

@@ -33,19 +33,17 @@ which scales the ``C x C`` blocks along the diagonal of R by :math:`1 + \rho` (`
 microphones may be mixed or scaled without any effect on it, and what close microphones tell by their small
 differences at low frequencies is kept, where a ridge on the diagonal loses it.
 
-Each round's filter has errors of its own, as its weights come from an estimate of the speech; the first ones' weights
-are smoother, the last ones' sharper. ``average`` subtracts what the mean of the filters of all rounds predicts.
+Frames of digital silence are left out: they say nothing of a room, and as the division by their small variance makes
+them weigh more than all speech, 80 ms of it behind the end cost nara_wpe 0.4 dB and 0.02 of STOI in the rooms below.
 
 Eight rooms of 0.6 s, four microphones, training voices, 10 taps, delay 3; from 4 s on; STOI, SI-SDR against
-the direct sound and against the first 50 ms. The knobs move along one curve, on which nara_wpe is a point; the mean
-lies a little above it here, and on it in eight other rooms (0.879, -1.69, 5.64; nara_wpe 0.880, -1.75, 5.76):
+the direct sound and against the first 50 ms. The knobs move along one curve, on which nara_wpe is a point:
 
 =========================================  =====  ========  =======
 ..                                         STOI   direct    50 ms
 =========================================  =====  ========  =======
 untouched                                  0.685  -8.57 dB  5.07 dB
 nara_wpe (3 rounds)                        0.874  -4.00     5.30
-mean of 3 rounds                           0.874  -3.86     5.29
 kappa 0, rho 0.001, 3 rounds               0.877  -3.99     4.93
 kappa 0.01, rho 0.001, 2 rounds            0.868  -4.22     5.82
 kappa 0.02, rho 0.003, 2 rounds            0.863  -4.44     6.32
@@ -113,6 +111,11 @@ def variance(frames: Complex, context: int = 0, floor: float = FLOOR) -> Float:
     return np.maximum(power, floor * highest) if highest > 0 else np.ones_like(power)
 
 
+def spoken(frames: Complex) -> Float:
+    """1 for frames of one bin, ``(channels, n)``, in which there is something, 0 for digital silence: ``(n,)``."""
+    return frames.any(axis=0).astype(np.float64)
+
+
 def solve(
     correlation: Complex, cross: Complex, loading: float, channels: int = 1, early: float = 0.0, restraint: float = 0.0
 ) -> Complex:
@@ -153,7 +156,6 @@ def wpe(
     voice: Float | None = None,
     early_loading: float = 0.0,
     restraint: float = 0.0,
-    average: bool = False,
 ) -> Complex:
     """Remove late reverberation from a whole recording by iterative WPE.
 
@@ -164,12 +166,11 @@ def wpe(
         iterations: rounds of variance and filter; 3 is usual.
         loading: :func:`solve`'s delta.
         floor: least variance of a frame, relative to the highest of its bin. The default is only there
-            to make division safe; with it a pause of digital silence outweighs all speech.
+            to make division safe.
         inputs: how many channels, the first ones, are predicted from (all of them by default).
         voice: power of the dry speech ``(frames, bins)``, if something else (a network) knows it better than the
             iterations, which it replaces: one round does.
         early_loading, restraint: kappa and rho of the module's text.
-        average: subtract what the filters of all rounds predict on average, not what the last one does.
 
     Returns:
         An array of the same shape: every channel, dereverberated.
@@ -197,13 +198,11 @@ def wpe(
         stacked = regressors(y[:inputs], taps, delay)
         x = y
         known = None if voice is None else variance(np.sqrt(voice[np.newaxis, :, k]), context, floor)
-        total = np.zeros((stacked.shape[0], y.shape[0]), np.complex128)
-        rounds = iterations if known is None else 1
-        for _ in range(rounds):
-            weighted = stacked / (variance(x, context, floor) if known is None else known)
+        heard = stacked * spoken(y)
+        for _ in range(iterations if known is None else 1):
+            weighted = heard / (variance(x, context, floor) if known is None else known)
             correlation, cross = weighted @ stacked.conj().T, weighted @ y.conj().T
             filters = solve(correlation, cross, loading, used, early_loading, restraint)
-            total += filters
             x = y - filters.conj().T @ stacked
-        result[:, :, k] = y - (total / rounds).conj().T @ stacked if average else x
+        result[:, :, k] = x
     return result

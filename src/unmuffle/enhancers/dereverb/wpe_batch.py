@@ -4,7 +4,7 @@ The method is :func:`.prediction.wpe`, on frames of 40 ms with a hop of 10 ms; f
 and papers are there.
 
 Which knob does what (one simulated room of 0.6 s; gains in STOI and SI-SDR against the direct sound, and in
-SI-SDR against the first 50 ms of the room):
+SI-SDR against the first 50 ms of the room; least variance 1e-4):
 
 =======================  =======  =========  =========
 four microphones         STOI     direct     50 ms
@@ -13,10 +13,9 @@ delay 3                  +0.173   +5.0 dB    +0.3 dB
 delay 4                  +0.147   +3.1 dB    +4.5 dB
 delay 5                  +0.130   +2.2 dB    +6.7 dB
 1 iteration              +0.154   +4.1 dB    +1.3 dB
-nara_wpe, delay 3        +0.145   +3.5 dB    +1.7 dB
 =======================  =======  =========  =========
 
-All of these are without an average over the rounds. ``delay`` says what is wanted: the filter cannot take away what is
+``delay`` says what is wanted: the filter cannot take away what is
 younger, and 3 frames of 10 ms reach into the first 50 ms. Where early reflections are to stay (which help
 understanding), take 4 or 5, or the finer knobs ``early_loading`` and ``restraint``; :mod:`.prediction` has a table.
 
@@ -50,7 +49,11 @@ LOADING = 1e-10
 """Loading of R, relative to its mean diagonal: for microphones that hear exactly the same. With 1e-6 the differences of
 close microphones at low frequencies, which tell much, are lost in it."""
 FLOOR = 1e-4
-"""Least variance of a frame, relative to the highest of its bin."""
+"""Least variance of a frame, relative to the highest of its bin, for one microphone: what its filter predicts in soft
+frames is mostly chance. In six rooms of 0.6 s, training voices: STOI 0.779, direct -3.19 dB, first 50 ms 7.41 dB;
+with 1e-10 0.764, -3.50, 7.13."""
+SEVERAL = 1e-10
+"""For several microphones and no network that tells the variance: 0.904, 0.26, 6.46; with 1e-4 0.909, 0.40, 5.88."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class WpeBatch(Masked):
 
     taps: int = param(10, "frames of the past, of each microphone, that predict", low=1, high=60)
     delay: int = param(3, "frames from the present to the newest of them", low=1, high=16)
-    iterations: int = param(3, "rounds of variance and filter, whose filters are averaged", low=1, high=20)
+    iterations: int = param(3, "rounds of variance and filter", low=1, high=20)
     context: int = param(0, "frames before and behind that share in the variance", low=0, high=20)
     early_loading: float = param(
         0.0, "restraint of the newest frame, for early reflections to stay", low=0.0, high=100.0
@@ -110,12 +113,11 @@ class _WpeBatchKernel(WholeKernel):
             method.iterations,
             method.context,
             LOADING,
-            FLOOR,
+            SEVERAL if voice is None and min(self.channels, method.inputs) > 1 else FLOOR,
             method.inputs,
             voice,
             method.early_loading,
             method.restraint,
-            average=True,
         )
         if self.high.empty:
             spectrum = out
