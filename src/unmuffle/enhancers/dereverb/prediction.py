@@ -107,13 +107,14 @@ def variance(frames: Complex, context: int = 0, floor: float = FLOOR) -> Float:
             seen[shift:] += 1
             seen[:-shift] += 1
         power = total / seen
-    highest = power.max(initial=0.0)
-    return np.maximum(power, floor * highest) if highest > 0 else np.ones_like(power)
+    highest = float(power.max(initial=0.0))
+    floored: Float = np.maximum(power, floor * highest) if highest > 0 else np.ones_like(power)
+    return floored
 
 
 def spoken(frames: Complex) -> Float:
     """1 for frames of one bin, ``(channels, n)``, in which there is something, 0 for digital silence: ``(n,)``."""
-    return frames.any(axis=0).astype(np.float64)
+    return np.asarray(np.any(frames, axis=0), dtype=np.float64)
 
 
 def solve(
