@@ -1,6 +1,7 @@
 """A crowd of streams on one server: each gets what it would get alone, whatever the others do."""
 
 import json
+import signal
 from contextlib import ExitStack
 
 import numpy as np
@@ -35,7 +36,7 @@ class Member:
         self.exact = method != "live"
         self.twin = load(method).stream(16000)
         self.x = speech(BLOCKS * BLOCK / 16000, seed=seed)
-        self.at = self.number = 0
+        self.at = self.number = self.sent = 0
         self.got, self.wanted = [], []
 
     def block(self, size=BLOCK):
@@ -48,7 +49,8 @@ class Member:
 
     def send(self, size=BLOCK):
         x, heard = self.block(size)
-        self.ws.send(frame(self.number, x, self.form))
+        self.ws.send(frame(self.sent, x, self.form))
+        self.sent += 1
         self.wanted.append(self.twin.process(heard))
 
     def receive(self):
@@ -95,10 +97,11 @@ def test_in_a_crowd_each_is_alone(tmp_path):
             if k == 60:
                 bad = members[2]
                 nan = np.full((1, BLOCK), np.nan, np.float32)
-                bad.ws.send(frame(bad.number, nan))
+                bad.ws.send(frame(bad.sent, nan))
                 members[4].send()
                 assert json.loads(bad.ws.recv(timeout=PATIENCE))["kind"] == "NonFiniteError"
                 bad.number += 1
+                bad.sent += 1
                 members[4].receive()
             if k == 75:
                 last = members[5]
@@ -111,4 +114,45 @@ def test_in_a_crowd_each_is_alone(tmp_path):
             assert control(each.ws, type="stats")["switches"] == 0
         assert most == len(KINDS)  # the one that came last is still looked at
         assert seated(server) > len(KINDS) - 3
+    assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="a process cannot be stopped here")
+def test_frames_that_piled_up_are_worked_off_in_their_seats(tmp_path):
+    """A server that was held up makes up for it at the usual price: nobody loses the seat, nothing gets mixed up."""
+    with running(tmp_path, stream_load=1.0) as server, ExitStack() as stack:
+        members = [Member(stack, server, kind, seed) for seed, kind in enumerate(KINDS)]
+        for _ in range(30):
+            for each in members:
+                each.send()
+            for each in members:
+                each.receive()
+        assert seated(server) == len(KINDS)
+        server.process.send_signal(signal.SIGSTOP)
+        for k in range(5):
+            for each in members:
+                each.send()
+            if k == 2:  # one in the middle that cannot be used, and one change
+                members[1].ws.send(frame(members[1].sent, np.full((1, BLOCK), np.nan, np.float32)))
+                members[1].sent += 1
+                members[3].ws.send(json.dumps({"type": "strength", "db": 9.0}))
+                members[3].twin.set_strength(9.0)
+        server.process.send_signal(signal.SIGCONT)
+        for i, each in enumerate(members):
+            for k in range(5):
+                if k == 3 and i == 1:
+                    assert json.loads(each.ws.recv(timeout=PATIENCE))["kind"] == "NonFiniteError"
+                    each.number += 1
+                if k == 3 and i == 3:
+                    assert json.loads(each.ws.recv(timeout=PATIENCE)) == {"type": "strength", "db": 9.0}
+                each.receive()
+        assert seated(server) == len(KINDS) - 2
+        for _ in range(30):
+            for each in members:
+                each.send()
+            for each in members:
+                each.receive()
+        for each in members:
+            each.check()
+        assert seated(server) == len(KINDS)
     assert "Traceback" not in server.log.read_text()

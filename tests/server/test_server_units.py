@@ -259,22 +259,6 @@ def test_what_many_take_together_counts_while_all_send(monkeypatch):
     assert one.scale == 1.0  # of others nothing is known yet
 
 
-def test_the_watch_on_quality_takes_no_room_from_streams(monkeypatch):
-    from unmuffle.server import capacity
-
-    now = {"wall": 0.0, "used": 0.0, "watch": 0.0}
-    monkeypatch.setattr(capacity.time, "monotonic", lambda: now["wall"])
-    monkeypatch.setattr(capacity.time, "process_time", lambda: now["used"])
-    one = capacity.Capacity(ServerConfig(), lambda: 0.0, lambda: now["watch"])
-    for _ in range(10):
-        now["wall"] += 1.0
-        now["used"] += 0.9
-        now["watch"] += 0.7
-        one.observe(300, 0)
-    assert one.observed == pytest.approx(0.2, abs=0.01)
-    assert one.message_s < 0.2 / 300 + 1e-6
-
-
 def test_late_frames_and_a_busy_process_refuse_streams_too():
     capacity = make_capacity()
     hello = protocol.Hello(16000)
@@ -434,21 +418,3 @@ def test_folders_of_a_dead_server_are_removed_those_of_a_living_one_are_not(tmp_
     for spool in (first, second):
         spool.close()
         assert not spool.root.exists()
-
-
-def test_the_busier_the_server_the_less_it_looks_at_its_streams():
-    from unmuffle.server.app import SURVEY_SHARE, State
-
-    class Surveyor:
-        share = None
-
-    class Jobs:
-        def sweep(self):
-            pass
-
-    state = State(ServerConfig())
-    state.capacity, state.surveyor, state.jobs = make_capacity(), Surveyor(), Jobs()
-    for busy, wanted in ((0.0, 1.0), (0.75, 0.25), (1.2, 0.1)):
-        state.capacity.observed = busy
-        state.sweep()  # too soon after the last for the clocks to say anything new
-        assert state.surveyor.share == pytest.approx(SURVEY_SHARE * wanted)

@@ -1,10 +1,10 @@
 """Watching a running stream: a window of it now and then, measured in the background.
 
 The audio thread copies blocks and does nothing else. When a window (10 s) is whole it is handed to the
-:class:`Surveyor`, one thread for all streams, which measures it (`unmuffle.quality.figures`, about 60 ms of processor
-time), compares it with limits and with the baseline, and raises alerts. The surveyor takes at most ``share`` of a
-core: it rests after each window, and a window that comes while others wait is dropped and counted, never queued up.
-With many streams each is looked at less often; that is the price, and it is bounded.
+:class:`Surveyor`, one thread for all streams, which has it measured in a process of its own (`unmuffle.quality.aside`,
+about 60 ms of processor time), compares it with limits and with the baseline, and raises alerts. The surveyor takes at
+most ``share`` of a core: it rests after each window, and a window that comes while others wait is dropped and counted,
+never queued up. With many streams each is looked at less often; that is the price, and it is bounded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import logging
 import math
 import queue
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,9 +23,10 @@ import numpy as np
 from ..errors import ParameterError
 from ..signal.blocks import Samples
 from .alerts import Alert, Webhook
+from .aside import Aside
 from .drift import Baseline, DriftWatch
 from .fallback import MAIN, Switch
-from .figures import NAMES, WINDOW_S, Figures, measure
+from .figures import NAMES, WINDOW_S, Figures
 
 _log = logging.getLogger("unmuffle.quality")
 
@@ -71,7 +71,7 @@ class _Window:
 
 
 class Surveyor:
-    """Measures windows of streams, in a thread of its own.
+    """Has windows of streams measured, from a thread of its own.
 
     Args:
         baseline: what the figures usually are; ``None`` for no watch on drift.
@@ -80,9 +80,6 @@ class Surveyor:
         share: of a core, at most.
         dnsmos: predict the opinion too (0.2 s of a core a window).
         room: windows that may wait.
-
-    Attributes:
-        share: as given; may be changed while it runs.
     """
 
     def __init__(
@@ -103,7 +100,8 @@ class Surveyor:
                 raise ParameterError(f"there is no figure {name!r} to limit; there are: {', '.join(NAMES)}")
         self._watch = None if baseline is None else DriftWatch(baseline)
         self.webhook = webhook
-        self.share = share
+        self._share = share
+        self._aside = Aside()
         self._dnsmos = dnsmos
         self._queue: queue.Queue[_Window | None] = queue.Queue(room)
         self._closing = threading.Event()
@@ -111,13 +109,6 @@ class Surveyor:
         self._summary = Summary()
         self._thread = threading.Thread(target=self._run, name="surveyor", daemon=True)
         self._thread.start()
-
-    @property
-    def busy_s(self) -> float:
-        """Processor time that its thread has used; 0 where the system cannot tell."""
-        if self._thread.ident is None or not self._thread.is_alive() or not hasattr(time, "pthread_getcpuclockid"):
-            return 0.0
-        return time.clock_gettime(time.pthread_getcpuclockid(self._thread.ident))
 
     def summary(self) -> Summary:
         """A copy of the counters."""
@@ -153,6 +144,7 @@ class Surveyor:
         with suppress(queue.Full):
             self._queue.put_nowait(None)
         self._thread.join(5.0)
+        self._aside.close()
         if self.webhook is not None:
             self.webhook.close()
 
@@ -164,18 +156,16 @@ class Surveyor:
                 continue
             if window is None:
                 return
-            begun = time.thread_time()
             try:
                 self._survey(window)
             except Exception:  # one odd window must not end the watch
                 _log.exception("a window could not be measured")
                 with self._lock:
                     self._summary.failed += 1
-            used = time.thread_time() - begun
-            self._closing.wait(used * (1.0 / self.share - 1.0))
+            self._closing.wait(self._aside.used_s * (1.0 / self._share - 1.0))
 
     def _survey(self, window: _Window) -> None:
-        found = measure(
+        found = self._aside.measure(
             window.after,
             window.rate,
             window.before,

@@ -84,8 +84,8 @@ class State:
         self.spool = Spool(self.config.spool_dir)
         self.jobs = Jobs(self.crew, self.spool, self.config.max_jobs, self.config.job_ttl_s)
         self.lanes = Lanes(self.config.thread_count)
-        self.surveyor = surveyor = await asyncio.to_thread(_surveyor, self.config)
-        self.capacity = Capacity(self.config, self.streams_busy_s, lambda: surveyor.busy_s)
+        self.surveyor = await asyncio.to_thread(_surveyor, self.config)
+        self.capacity = Capacity(self.config, self.streams_busy_s)
         self.metrics.watch(self)
         await self.crew.start()
         self._sweeper = asyncio.create_task(self._sweep())
@@ -131,9 +131,6 @@ class State:
         frames, late = self._window
         self._window = [0, 0]
         self.capacity.observe(frames, late)
-        # A window holds the interpreter for some 60 ms, and every frame of that time is late on a busy server: the
-        # less room there is, the more seldom one is measured, so that 99 of 100 frames do not notice.
-        self.surveyor.share = SURVEY_SHARE * min(1.0, max(0.1, 1.0 - self.capacity.observed))
         self.jobs.sweep()
 
     def collect(self, session: Session) -> None:

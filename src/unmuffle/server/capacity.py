@@ -104,8 +104,6 @@ class Capacity:
     Args:
         config: the limits.
         busy_s: processor time that the methods of all streams have taken so far.
-        aside_s: processor time of this process so far that streams have no part in, and that yields to them: the
-            watch on quality, which measures a window now and then.
 
     Attributes:
         methods: what the methods of the streams that run need.
@@ -116,12 +114,9 @@ class Capacity:
         late: share of late frames of late.
     """
 
-    def __init__(
-        self, config: ServerConfig, busy_s: Callable[[], float], aside_s: Callable[[], float] = lambda: 0.0
-    ) -> None:
+    def __init__(self, config: ServerConfig, busy_s: Callable[[], float]) -> None:
         self._config = config
         self._busy_s = busy_s
-        self._aside_s = aside_s
         self._known: OrderedDict[tuple[str, int, int, int], float] = OrderedDict()
         self._measuring = asyncio.Lock()
         self.methods = self.rate = 0.0
@@ -214,5 +209,5 @@ class Capacity:
         self.late += 0.3 * (share - self.late)
 
     def _clocks(self) -> tuple[float, float, float]:
-        """The wall's, the process's without what lies aside, and that of the methods."""
-        return time.monotonic(), time.process_time() - self._aside_s(), self._busy_s()
+        """The wall's, the process's, and that of the methods."""
+        return time.monotonic(), time.process_time(), self._busy_s()

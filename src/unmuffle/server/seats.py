@@ -8,6 +8,7 @@ makes it stand up first; then it is a stream like any other, exactly where it wo
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -33,10 +34,11 @@ class Seat:
         table, place: where.
         block, lasts: samples of each frame, and seconds.
         data: a frame that waits, if one does.
+        more: those behind it, with their numbers and when they came: many, when the server was held up.
     """
 
     __slots__ = (
-        "_came", "_core", "_load_s", "_made", "_monitor", "_stream", "block", "data", "lasts", "place", "table"
+        "_came", "_core", "_load_s", "_made", "_monitor", "_stream", "block", "data", "lasts", "more", "place", "table"
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +49,7 @@ class Seat:
         self.block = table.crowd.block
         self.lasts = self.block / stream.sample_rate
         self.data: bytes | None = None
+        self.more: deque[tuple[bytes, int, float]] = deque()
         self._core = core
         self._stream = stream
         self._monitor = monitor

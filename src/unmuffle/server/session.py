@@ -388,12 +388,12 @@ class Session:
             return None
         turn, seat = self._state.turn, self.seat
         if seat is not None and turn.members >= CROWD:
-            if seat.data is not None:  # a second one, before the turn: both wait as others do
-                self.by_itself(seat)
-                turn.add(self)
-            elif size == self._size and not self._waits and self._rows(seat, data):
+            if size == self._size and not self._waits and self._rows(seat, data):
                 turn.sit(self, seat)
                 return b""
+            if seat.data is not None:  # something else, before the turn: all wait as others do
+                self.by_itself(seat)
+                turn.add(self)
         number: int = protocol.HEADER.unpack_from(data)[0]
         waits = self._waits
         expected = self._expected if not waits else (waits[-1].number + 1) % protocol.MODULUS
@@ -449,14 +449,15 @@ class Session:
             out = protocol.packed(frame.number, y, hello.format)
             self._answered(frame, out)
             door.answer(out)
-        self._sit(len(waits[-1].data) if len(waits) == 1 and not failed else 0)
+        self._sit([0] if failed else [len(frame.data) for frame in waits])
         return _NOTHING
 
-    def _sit(self, size: int) -> None:
-        """A frame of so many bytes went by itself: do they need no more looking at?"""
+    def _sit(self, sizes: list[int]) -> None:
+        """Frames of so many bytes went by themselves: do they need no more looking at?"""
         stream = self._stream
-        self._alike = self._alike + 1 if size == self._size else 0
-        self._size = size
+        for size in sizes:
+            self._alike = self._alike + 1 if size == self._size else 0
+            self._size = size
         if self._alike < STEADY or stream is None or stream.channels != 1:
             return
         self._alike = -STEADY  # if there is none now, ask again later
@@ -469,9 +470,25 @@ class Session:
         """Is this the frame that comes next, and in time? Then it waits in the seat."""
         number: int = protocol.HEADER.unpack_from(data)[0]
         now = time.perf_counter()
-        if number != self._expected or self._credit + _SPEED * (now - self._credit_at) < seat.lasts:
+        credit = self._credit + _SPEED * (now - self._credit_at)
+        if seat.data is None:
+            if number != self._expected or credit < seat.lasts:
+                return False
+            seat.data, self._number, self._came = data, number, self._state.turn.began()
+            return True
+        last = seat.more[-1][1] if seat.more else self._number
+        most = self._state.config.max_ahead_s
+        if number != (last + 1) % protocol.MODULUS or min(credit, most) < (2 + len(seat.more)) * seat.lasts:
             return False
-        seat.data, self._number, self._came = data, number, self._state.turn.began()
+        seat.more.append((data, number, self._state.turn.began()))
+        return True
+
+    def next(self) -> bool:
+        """The next frame of those behind moves up into the seat, if there is one."""
+        seat = self.seat
+        if seat is None or seat.data is not None or not seat.more:
+            return False
+        seat.data, self._number, self._came = seat.more.popleft()
         return True
 
     def passed(self, seat: Seat, x: Samples, wet: Samples | None, answer: bytes) -> float:
@@ -498,8 +515,8 @@ class Session:
         seat.passed(x, wet)
         return took
 
-    def substituted(self, seat: Seat, x: Samples, wet: Samples) -> None:
-        """What was made of the frame in the seat cannot be used: another method answers."""
+    def substituted(self, seat: Seat, x: Samples, wet: Samples) -> bool:
+        """What was made of the frame in the seat cannot be used: another method answers. Do more frames wait?"""
         door = self._door
         assert door is not None
         self.seat = seat.data = None
@@ -507,12 +524,20 @@ class Session:
         out = protocol.packed(self._number, seat.failed(x, wet), self.format)
         self._answered(Waiting(b"", self._number, seat.block, seat.lasts, self._came), out)
         door.answer(out)
+        self._behind(seat)
+        return bool(self._waits)
 
     def by_itself(self, seat: Seat) -> None:
-        """The frame in the seat goes the way of others."""
+        """The frames in the seat go the way of others."""
         assert seat.data is not None
         self._waits.append(Waiting(seat.data, self._number, seat.block, seat.lasts, self._came))
         seat.data = None
+        self._behind(seat)
+
+    def _behind(self, seat: Seat) -> None:
+        """Those behind as well."""
+        self._waits += [Waiting(data, number, seat.block, seat.lasts, came) for data, number, came in seat.more]
+        seat.more.clear()
 
     def _answered(self, frame: Waiting, out: bytes) -> None:
         now = time.perf_counter()

@@ -4,6 +4,9 @@ Methods that can take a step of several streams in one call gain by waiting for 
 none waits. From :data:`CROWD` of them on, their frames are gathered for :data:`GATHER_S` from the first one on: a delay
 that is small beside a block, and bounds what a crowd costs. Frames of streams that have a seat (:mod:`.seats`) are the
 rows of one array; those of others share at least their steps (:func:`unmuffle.enhancers.base.together`).
+
+A server that was held up finds several frames of every stream. They stay in their seats and are worked off in rounds,
+at no more than they cost otherwise: were they dearer, a busy server would never make up for what it lost.
 """
 
 from __future__ import annotations
@@ -78,11 +81,12 @@ class Turn:
             self._timer = asyncio.get_running_loop().call_later(GATHER_S, self.run)
 
     def sit(self, session: Session, seat: Seat) -> None:
-        """A session has a frame in its seat."""
+        """A session has a frame in its seat, or one more behind it."""
         table = seat.table
-        if not table.waiting:
-            self._tables.append(table)
-        table.waiting.append(session)
+        if not seat.more:
+            if not table.waiting:
+                self._tables.append(table)
+            table.waiting.append(session)
         self._seated += 1
         if self._seated >= MOST:
             self.run()
@@ -100,8 +104,9 @@ class Turn:
             sessions, table.waiting = table.waiting, []
             # Who stood up meanwhile waits elsewhere, or not at all.
             pairs = [(each, seat) for each in sessions if (seat := each.seat) is not None and seat.data is not None]
-            if pairs:
+            while pairs:  # the first of each, then the second of those that have one, ...
                 gathered += self._rows(table, pairs)
+                pairs = [(each, seat) for each, seat in pairs if each.seat is seat and each.next()]
         for result in together([session.work() for session in gathered]):
             if isinstance(result, Exception):  # answers that could not be given are the sessions' own affair
                 _log.error("a frame was not answered", exc_info=result)
@@ -113,8 +118,8 @@ class Turn:
         if not math.isfinite(sums.sum()):  # said where each goes by itself
             fine = np.isfinite(sums).tolist()
             others = self._apart([pair for pair, good in zip(pairs, fine, strict=True) if not good])
-            left = [pair for pair, good in zip(pairs, fine, strict=True) if good]
-            return others + self._rows(table, left) if left else others
+            usable = [pair for pair, good in zip(pairs, fine, strict=True) if good]
+            return others + self._rows(table, usable) if usable else others
         try:
             due, wet, out = table.crowd.push(np.array([seat.place for _, seat in pairs], np.intp), x)
         except Exception:  # one of them is at fault, which is found out when each goes by itself
@@ -128,6 +133,7 @@ class Turn:
         sound = np.isfinite(np.add.reduce(wet, axis=1, dtype=np.float64)).tolist()
         answers = framed_rows([numbers[i] for i in at], out, table.form)
         took = []
+        left = []
         for i, (session, seat) in enumerate(pairs):
             k = rows[i]
             try:
@@ -135,13 +141,13 @@ class Turn:
                     took.append(session.passed(seat, x[i], None, framed(numbers[i])))
                 elif sound[k]:
                     took.append(session.passed(seat, x[i], wet[k], answers[k]))
-                else:
-                    session.substituted(seat, x[i], wet[k])
+                elif session.substituted(seat, x[i], wet[k]):
+                    left.append(session)
             except Exception as error:
                 _log.exception("a frame was not answered")
                 session.end(fault_of(error))
         self._metrics.latency.observe_all(took)
-        return []
+        return left
 
     @staticmethod
     def _apart(pairs: list[tuple[Session, Seat]]) -> list[Session]:

@@ -10,6 +10,9 @@ through dense layers over frequency, which cost a fraction of attention. The des
   compressed alike): where in its bin a tone lies, and where in the frame a pulse. The absolute phase
   says nothing and is not shown. All are divided by the mean compressed magnitude over the last
   second: scaling the input scales the output.
+  A tone in the middle of a bin goes on from bin to bin by half a turn more a frame, as 10 ms steps have
+  it: the same for every patch. Shorter steps turn it by less, and so the frame before is turned by what
+  lacks (:attr:`Bandwise.turn`), in the features as under the filters: both stay shared by all patches.
 * **Quadratic in the input**, so all channels share one set of features (means over the channels:
   nothing cancels) and one set of filters.
 * **Patches**: a strided convolution over frequency turns 160 bins into 40 patches, a learned dense
@@ -130,6 +133,8 @@ class Bandwise(nn.Module):
     causal = True
     linked = True
 
+    turn: Tensor | None
+
     def __init__(self, config: BandwiseConfig | None = None) -> None:
         super().__init__()
         self.config = c = config or BandwiseConfig()
@@ -141,6 +146,7 @@ class Bandwise(nn.Module):
         self.blocks = nn.ModuleList(Block(c.bands, c.width) for _ in range(c.blocks))
         self.context = Context(c.bands, c.width, c.context) if c.context else None
         self.taps = nn.Conv1d(c.width, PATCH * _TAPS, 3, 1, 1)
+        self.register_buffer("turn", _turn(self.spec), persistent=False)
         with torch.no_grad():
             self.gather.weight.copy_((erb / erb.sum(0, keepdim=True)).T)
             self.spread.weight.copy_(erb)
@@ -178,6 +184,9 @@ class Bandwise(nn.Module):
         before = before[:, :, :-1]
         re, im = spectrum[..., 0].contiguous(), spectrum[..., 1].contiguous()
         pre, pim = before[..., 0].contiguous(), before[..., 1].contiguous()
+        if self.turn is not None:
+            cos, sin = self.turn
+            pre, pim = cos * pre - sin * pim, cos * pim + sin * pre
         features, level = self.features(re, im, pre, pim, level)
         # Patches: rows of one frame each, time first for the recurrences.
         rows = features.permute(2, 0, 1, 3).reshape(frames * batch, _FEATURES, BINS - 1)
@@ -268,6 +277,7 @@ class BandwiseStream(nn.Module):
     powers: Tensor
     meter: Tensor
     offset: Tensor
+    quarter: Tensor
     filter: Tensor
 
     def __init__(self, net: Bandwise) -> None:
@@ -290,6 +300,7 @@ class BandwiseStream(nn.Module):
         self._constant("meter", meter.reshape(-1, 2))
         self._constant("offset", torch.tensor([_FLOOR, 1.0]))
         # Rows (a re, a im, b re, b im) of this frame and of the one before, to the real and the imaginary part.
+        self._constant("quarter", _matrix(2, {1: -1}, {0: 1}))  # of a turn
         self._constant("filter", _matrix(8, {0: 1, 3: -1, 4: 1, 7: -1}, {1: 1, 2: 1, 5: 1, 6: 1}))
 
     def _constant(self, name: str, value: Tensor) -> None:
@@ -314,7 +325,10 @@ class BandwiseStream(nn.Module):
         net, c = self.net, self.net.config
         channels, streams = spectrum.shape[0], state[0].shape[3] // 2
         seen = torch.cat((state[1], spectrum), 1)
-        both = torch.cat((spectrum, seen[:, :-streams]), 2)
+        before = seen[:, :-streams]
+        if net.turn is not None:
+            before = net.turn[0] * before + torch.matmul(self.quarter, net.turn[1] * before)
+        both = torch.cat((spectrum, before), 2)
         features, level = self.features(spectrum, both, state[0])
         # A column of zeros in front of the filters: the lowest bin is there and counts for nothing.
         kernel = torch.cat((torch.zeros(c.width, _FEATURES, 1), net.patch.weight), 2).unsqueeze(2)
@@ -383,6 +397,20 @@ def _recurrence(lstm: nn.LSTM, x: Tensor, h: Tensor, cell: Tensor, lack: Tensor)
     weights = [lstm.weight_ih_l0, lstm.weight_hh_l0, bias, lstm.bias_hh_l0]
     rows = x.reshape(-1, h.shape[1], lstm.input_size)
     return torch.lstm(rows, (h, cell), weights, True, 1, 0.0, False, False, False)
+
+
+def _turn(spec: StftSpec) -> Tensor | None:
+    r""":math:`\cos` and :math:`\sin` of what the steps of ``spec`` lack, ``(2, bins)``; None if they lack nothing.
+
+    From frame to frame a tone in the middle of bin k turns by :math:`2 \pi k \, h / w` for frames of w every h;
+    half a turn for each bin is what the network expects.
+    """
+    share = spec.hop_ms / spec.window_ms - 0.5
+    if share == 0:
+        return None
+    # Whole turns drop out before they cost digits.
+    angle = 2.0 * math.pi * torch.remainder(share * torch.arange(BINS, dtype=torch.float64), 1.0)
+    return torch.stack((angle.cos(), angle.sin())).float()
 
 
 def _matrix(width: int, *rows: dict[int, float]) -> Tensor:
