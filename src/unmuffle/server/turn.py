@@ -54,7 +54,7 @@ class Turn:
         self.members = 0
         self._metrics = metrics
         self._tables: list[Table] = []  # with frames in seats
-        self._seated = 0  # so many
+        self._seated = 0  # so many streams
         self._began: float | None = None
         self._gathered: list[Session] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -87,7 +87,7 @@ class Turn:
             if not table.waiting:
                 self._tables.append(table)
             table.waiting.append(session)
-        self._seated += 1
+            self._seated += 1
         if self._seated >= MOST:
             self.run()
         elif self._timer is None:
