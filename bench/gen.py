@@ -275,15 +275,20 @@ def _server(results: dict[str, dict[str, Any]]) -> list[str]:
         cells = [f"`{row['method']}`", f"{row['block_ms']:g}", f"{latency['added_p50_ms']:.2f}"]
         cells += [f"{latency['round_trip_p50_ms']:.2f} / {latency['round_trip_p99_ms']:.2f}"]
         cells += [f"{streams['processor_us_per_frame']:.0f}", f"{streams['streams_per_core_by_processor_time']:.0f}"]
-        rows.append([*cells, str(streams["admitted"])])
+        part = streams["at_80_percent"]
+        cells += [str(streams["admitted"]), f"{part['round_trip_p50_ms']:.1f} / {part['round_trip_p99_ms']:.1f}"]
+        rows.append([*cells, f"{part['server_cores']:.2f}"])
     head = ["method", ">block ms", ">added ms", ">round trip p50 / p99 ms", ">processor us per block"]
     return [
         "## Server",
         "",
         "Live streams over WebSocket on loopback, clients on the same machine. *added*: median round trip minus the "
-        "method's own time; *streams by processor time*: that fit on a core; *admitted*: until the server refused.",
+        "method's own time; *streams by processor time*: that fit on a core; *admitted*: until the server refused; "
+        "*four fifths*: round trip of all frames and cores of the server with so many of those.",
         "",
-        *common.table([*head, ">streams by processor time", ">admitted"], rows),
+        *common.table(
+            [*head, ">streams by processor time", ">admitted", ">four fifths: p50 / p99 ms", ">cores"], rows
+        ),
         "",
         common.provenance(data),
         "",

@@ -226,6 +226,21 @@ def test_streams_are_admitted_until_the_sum_is_full():
     assert caught.value.kind == "TooHeavy"
 
 
+def test_the_loop_of_light_methods_has_one_core_however_many_may_be_taken():
+    capacity = make_capacity(stream_load=3.0)
+    capacity.message_s = 1e-4  # 10 ms blocks: 0.01 of a core
+    hello = protocol.Hello(16000)
+    for _ in range(10):
+        capacity.admit(0.089, hello, light=True)
+    with pytest.raises(Fault, match="light methods takes 0.99 cores"):
+        capacity.admit(0.089, hello, light=True)
+    for _ in range(20):  # others have threads
+        capacity.admit(0.05, hello)
+    for _ in range(10):
+        capacity.release(0.089, hello, light=True)
+    capacity.admit(0.5, hello, light=True)
+
+
 def test_what_many_take_together_counts_while_all_send(monkeypatch):
     from unmuffle.server import capacity
 

@@ -108,6 +108,7 @@ class Capacity:
     Attributes:
         methods: what the methods of the streams that run need.
         rate: messages a second that they are about to send.
+        light: the methods of those that run in the event loop.
         observed: share of a core that this process has used of late.
         message_s: what moving a message costs.
         scale: what all streams together take, over the sum of their loads.
@@ -119,7 +120,7 @@ class Capacity:
         self._busy_s = busy_s
         self._known: OrderedDict[tuple[str, int, int, int], float] = OrderedDict()
         self._measuring = asyncio.Lock()
-        self.methods = self.rate = 0.0
+        self.methods = self.rate = self.light = 0.0
         self.streams = 0
         self.observed = 0.0
         self.message_s = MESSAGE_S
@@ -141,8 +142,13 @@ class Capacity:
                 self._known.popitem(last=False)
         return known
 
-    def admit(self, method: float, hello: Hello) -> float:
+    def admit(self, method: float, hello: Hello, *, light: bool = False) -> float:
         """Count a stream in, until :meth:`release`; returns its load.
+
+        Args:
+            method: share of a core that its method needs.
+            hello: what it will send.
+            light: it runs in the event loop, which has one core however many there are, and moves all messages.
 
         Raises:
             Fault: 503, no room.
@@ -157,6 +163,8 @@ class Capacity:
             why = f"{self.streams} streams are running"
         elif self.admitted + self.scale * load > config.stream_load:
             why = f"streams take {self.admitted:.2f} of {config.stream_load:g} cores, this one needs {load:.3f}"
+        elif light and self.scale * (self.light + self._messages + load) > 1.0:
+            why = f"the loop that answers light methods takes {self.scale * (self.light + self._messages):.2f} cores"
         elif self.observed + load > max(config.stream_load, 0.95):
             why = f"the server uses {self.observed:.2f} cores"
         elif self.late > config.late_share:
@@ -164,16 +172,18 @@ class Capacity:
         if why is not None:
             raise Fault(503, "NoCapacity", why + "; try again later", config.retry_after_s)
         self.methods += method
+        self.light += method if light else 0.0
         self.rate += 1.0 / hello.block_s
         self.streams += 1
         return load
 
-    def release(self, method: float, hello: Hello) -> None:
+    def release(self, method: float, hello: Hello, *, light: bool = False) -> None:
         """A stream has ended."""
         self.streams -= 1
         if not self.streams:
             self.scale = 1.0
         self.methods = max(0.0, self.methods - method) if self.streams else 0.0
+        self.light = max(0.0, self.light - method * light) if self.streams else 0.0
         self.rate = max(0.0, self.rate - 1.0 / hello.block_s) if self.streams else 0.0
 
     @property
@@ -184,7 +194,12 @@ class Capacity:
     @property
     def _sum(self) -> float:
         """Of the loads, by what a message costs now."""
-        return self.methods + self.message_s * self.rate
+        return self.methods + self._messages
+
+    @property
+    def _messages(self) -> float:
+        """What moving them takes."""
+        return self.message_s * self.rate
 
     def observe(self, messages: int, late: int) -> None:
         """Look at the clocks, about once a second.

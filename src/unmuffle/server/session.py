@@ -235,13 +235,14 @@ class Session:
         owner = self._state.guard.owner_of_stream(self._scope, hello.key)
         enhancer = await asyncio.to_thread(self._guarded_enhancer, hello)
         stream = await asyncio.to_thread(hello.stream, enhancer)
-        method = await self._state.capacity.load(enhancer, hello)
+        capacity = self._state.capacity
+        method = await capacity.load(enhancer, hello)
         direct = self._scope.get("extensions", {}).get("unmuffle.direct")
-        light = config.stream_load <= 1.0 and method * hello.block_s <= AT_ONCE_S
+        light = method * hello.block_s <= AT_ONCE_S
         self._state.limits.open_stream(owner)
         self._owner = owner
         try:
-            self.load = self._state.capacity.admit(method, hello)
+            self.load = capacity.admit(method, hello, light=light)
         except BaseException:
             self._state.limits.close_stream(owner)
             raise
@@ -335,7 +336,7 @@ class Session:
             return
         self._stand()
         self._state.collect(self)
-        self._state.capacity.release(self._method_load, self._hello)
+        self._state.capacity.release(self._method_load, self._hello, light=self._lane is None)
         self._state.turn.members -= self._shares
         self._state.limits.close_stream(self._owner)
         if self._lane is not None:
