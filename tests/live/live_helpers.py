@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -153,11 +154,12 @@ def resident_mib():
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def stream_for(seconds, seed=3, method="log-mmse"):
+def stream_for(seconds, seed=3, method="log-mmse", real_time=False):
     """Run a device of odd block sizes and compare all that it plays with the offline engine's output.
 
     The device waits for the worker before each callback, as a machine that is quick enough would make it;
-    what is late then is late by our own fault. Returns the live stream, the samples compared, the memory
+    what is late then is late by our own fault. Or it keeps to a clock, give or take two milliseconds, and waits for
+    nobody: a late block fails the comparison. Returns the live stream, the samples compared, the memory
     (MiB) at a tenth of the way and at the end, and the speed.
     """
     rng = np.random.default_rng(seed)
@@ -174,13 +176,14 @@ def stream_for(seconds, seed=3, method="log-mmse"):
 
     def check(stream):
         """Compare what was played since the last time."""
-        n = stream.position - state["fed"]
+        position = stream.position
+        n = position - state["fed"]
         x = loop[(state["fed"] + np.arange(n)) % len(loop)]
         state["fed"] += n
         y = truth.process(x)
         y, state["early"] = y[state["early"] :], max(0, state["early"] - len(y))
         expected = state["waiting"] = np.concatenate((state["waiting"], y))
-        end = stream.position - live.delay_samples
+        end = position - live.delay_samples
         m = end - state["compared"]
         if m > 0:
             out = np.empty((1, m), np.float32)
@@ -192,10 +195,10 @@ def stream_for(seconds, seed=3, method="log-mmse"):
 
     def before():
         stream = sound.streams[0]
-        until = time.monotonic() + 180
+        until = time.monotonic() + (0 if real_time else 180)
         while live.waiting_samples and time.monotonic() < until:
             time.sleep(5e-5)
-        if stream.calls % 512 == 511 and not problems:
+        if not real_time and stream.calls % 512 == 511 and not problems:
             try:
                 check(stream)
             except BaseException as error:  # shown by the test, not by the device's thread
@@ -204,7 +207,8 @@ def stream_for(seconds, seed=3, method="log-mmse"):
             gc.collect()
             state["memory"] = resident_mib()
 
-    sound = FakeSound(source, Script(speed=0, sizes=sizes, before=before), rate=HOUR_RATE, keep=1 << 20)
+    pace = Script(speed=1, jitter_s=0.002) if real_time else Script(speed=0)
+    sound = FakeSound(source, replace(pace, sizes=sizes, before=before), rate=HOUR_RATE, keep=1 << 20)
     stream = sound.Stream(
         samplerate=HOUR_RATE, blocksize=0, channels=(1, 1), callback=lambda i, o, n, clock, status: live.exchange(i, o)
     )
@@ -212,7 +216,9 @@ def stream_for(seconds, seed=3, method="log-mmse"):
     live.start()
     stream.start()
     while stream.position < total and not problems:
-        time.sleep(0.05)
+        time.sleep(1.0 if real_time else 0.05)
+        if real_time:
+            check(stream)
     stream.close()
     live.stop()
     took = time.perf_counter() - began
