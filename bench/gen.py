@@ -264,13 +264,6 @@ def _arrays(results: dict[str, dict[str, Any]]) -> list[str]:
     return ["## Microphone arrays", "", *lines] if lines else []
 
 
-def _live(results: dict[str, dict[str, Any]]) -> list[str]:
-    """The results of bench/live.py: as fast as it goes, and by the clock."""
-    script = module("live")
-    lines = script.section(results["live"]) if "live" in results else []
-    return lines + (script.section(results["live_real_time"], clock=True) if "live_real_time" in results else [])
-
-
 def _server(results: dict[str, dict[str, Any]]) -> list[str]:
     """The result of bench/server.py."""
     if "server" not in results:
@@ -306,7 +299,6 @@ SECTIONS: dict[str, Callable[[dict[str, dict[str, Any]]], list[str]]] = {
     "dereverb": _dereverb,
     "arrays": _arrays,
     "server": _server,
-    "live": _live,
 }
 """Parts of the page whose scripts leave the writing to this one."""
 

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -154,12 +153,11 @@ def resident_mib():
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def stream_for(seconds, seed=3, method="log-mmse", real_time=False):
+def stream_for(seconds, seed=3, method="log-mmse"):
     """Run a device of odd block sizes and compare all that it plays with the offline engine's output.
 
     The device waits for the worker before each callback, as a machine that is quick enough would make it;
-    what is late then is late by our own fault. Or it keeps to a clock, give or take two milliseconds, and waits for
-    nobody: a late block fails the comparison. Returns the live stream, the samples compared, the memory
+    what is late then is late by our own fault. Returns the live stream, the samples compared, the memory
     (MiB) at a tenth of the way and at the end, and the speed.
     """
     rng = np.random.default_rng(seed)
@@ -176,14 +174,13 @@ def stream_for(seconds, seed=3, method="log-mmse", real_time=False):
 
     def check(stream):
         """Compare what was played since the last time."""
-        position = stream.position
-        n = position - state["fed"]
+        n = stream.position - state["fed"]
         x = loop[(state["fed"] + np.arange(n)) % len(loop)]
         state["fed"] += n
         y = truth.process(x)
         y, state["early"] = y[state["early"] :], max(0, state["early"] - len(y))
         expected = state["waiting"] = np.concatenate((state["waiting"], y))
-        end = position - live.delay_samples
+        end = stream.position - live.delay_samples
         m = end - state["compared"]
         if m > 0:
             out = np.empty((1, m), np.float32)
@@ -195,10 +192,10 @@ def stream_for(seconds, seed=3, method="log-mmse", real_time=False):
 
     def before():
         stream = sound.streams[0]
-        until = time.monotonic() + (0 if real_time else 180)
+        until = time.monotonic() + 180
         while live.waiting_samples and time.monotonic() < until:
             time.sleep(5e-5)
-        if not real_time and stream.calls % 512 == 511 and not problems:
+        if stream.calls % 512 == 511 and not problems:
             try:
                 check(stream)
             except BaseException as error:  # shown by the test, not by the device's thread
@@ -207,8 +204,7 @@ def stream_for(seconds, seed=3, method="log-mmse", real_time=False):
             gc.collect()
             state["memory"] = resident_mib()
 
-    pace = Script(speed=1, jitter_s=0.002) if real_time else Script(speed=0)
-    sound = FakeSound(source, replace(pace, sizes=sizes, before=before), rate=HOUR_RATE, keep=1 << 20)
+    sound = FakeSound(source, Script(speed=0, sizes=sizes, before=before), rate=HOUR_RATE, keep=1 << 20)
     stream = sound.Stream(
         samplerate=HOUR_RATE, blocksize=0, channels=(1, 1), callback=lambda i, o, n, clock, status: live.exchange(i, o)
     )
@@ -216,9 +212,7 @@ def stream_for(seconds, seed=3, method="log-mmse", real_time=False):
     live.start()
     stream.start()
     while stream.position < total and not problems:
-        time.sleep(1.0 if real_time else 0.05)
-        if real_time:
-            check(stream)
+        time.sleep(0.05)
     stream.close()
     live.stop()
     took = time.perf_counter() - began
