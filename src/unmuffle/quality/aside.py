@@ -28,6 +28,16 @@ TIMEOUT_S: Final = 60.0
 """A window that takes longer is given up, and the child with it."""
 
 
+def child_environment() -> dict[str, str]:
+    """The environment of a process of ours: one thread, this very code, and none of the server's secrets."""
+    environment = {k: v for k, v in os.environ.items() if k != "UNMUFFLE_API_KEYS"}
+    environment.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    # The folder above the package comes first.
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
+    return environment
+
+
 class Aside:
     """Calls :func:`~unmuffle.quality.figures.measure` in a child process; for one thread at a time.
 
@@ -85,15 +95,10 @@ class Aside:
         if getattr(sys, "frozen", False) or not sys.executable:
             self._here = True
             return None
-        environment = {k: v for k, v in os.environ.items() if k != "UNMUFFLE_API_KEYS"}
-        environment.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
-        # The folder above the package, so that the child imports the very code that runs here.
-        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
         try:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "unmuffle.quality.aside"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=child_environment(),
                 start_new_session=True,  # Ctrl-C in the terminal is for the parent
             )  # fmt: skip
         except OSError as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import signal
 import sys
 from collections import deque
@@ -18,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..quality.aside import child_environment
 from .faults import Fault
 
 _log = logging.getLogger("unmuffle.server")
@@ -184,18 +184,13 @@ class Crew:
         return await self._spawn()
 
     async def _spawn(self) -> asyncio.subprocess.Process:
-        environment = {k: v for k, v in os.environ.items() if k != "UNMUFFLE_API_KEYS"}
-        environment.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
-        # The folder above the package, so that a worker imports the very code that the server runs.
-        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "unmuffle.server.worker",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=environment,
+            env=child_environment(),
             start_new_session=True,  # Ctrl-C in the terminal is for the server: it drains
         )
         self._processes.add(process)
