@@ -116,7 +116,7 @@ class Aside:
                     pipe.close()
         # Without its input it ends by itself, unless it hangs.
         with suppress(subprocess.TimeoutExpired):
-            return child.wait(0.2)
+            return child.wait(5.0)
         child.kill()
         return child.wait()
 
