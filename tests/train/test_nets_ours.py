@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch")
 
 from unmuffle.errors import ParameterError, UnknownMethodError, UnknownParameterError  # noqa: E402
 from unmuffle.train import nets  # noqa: E402
-from unmuffle.train.nets.bandwise import Bandwise, BandwiseConfig  # noqa: E402
+from unmuffle.train.nets.bandwise import PATCH, Bandwise, BandwiseConfig, BandwiseLow  # noqa: E402
 from unmuffle.train.nets.dense import Dense, DenseConfig  # noqa: E402
 
 
@@ -19,15 +19,22 @@ def dense() -> torch.nn.Module:
     return net
 
 
-def bandwise(context: int = 12) -> torch.nn.Module:
+def bandwise(context: int = 12, kind: type[Bandwise] = Bandwise) -> torch.nn.Module:
     torch.manual_seed(3)
-    net = Bandwise(BandwiseConfig(bands=8, width=12, blocks=2, context=context, memory=6)).eval()
+    net = kind(BandwiseConfig(bands=8, width=12, blocks=2, context=context, memory=6)).eval()
     with torch.no_grad():
         net.taps.weight.mul_(5)
     return net
 
 
-@pytest.fixture(params=[dense, bandwise, lambda: bandwise(0)], ids=["dense", "bandwise", "bandwise-no-context"])
+def low() -> torch.nn.Module:
+    return bandwise(kind=BandwiseLow)
+
+
+KINDS = {"dense": dense, "bandwise": bandwise, "bandwise-no-context": lambda: bandwise(0), "bandwise-low": low}
+
+
+@pytest.fixture(params=KINDS.values(), ids=KINDS)
 def net(request: pytest.FixtureRequest) -> torch.nn.Module:
     return request.param()
 
@@ -93,6 +100,27 @@ def test_the_form_for_onnx_is_the_same_network(net, channels: int) -> None:
         y, *state = form(x[0, :, start : start + 4].transpose(2, 3), *state)
         parts.append(y)
     assert torch.max(torch.abs(torch.cat(parts, 1).transpose(2, 3) - whole[0])) < 1e-5
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", [Bandwise, BandwiseLow])
+def test_a_tone_is_the_same_in_every_patch(kind: type[Bandwise]) -> None:
+    """What the network is shown of two tones a patch apart differs by the patch and by nothing else."""
+    net = kind(BandwiseConfig(bands=8, width=12, context=0, memory=6)).eval()
+    seen = []
+    at = net.spec.at(16_000)
+    for k in (20, 20 + PATCH, 20 + 7 * PATCH):
+        wave = torch.cos(2 * torch.pi * (k + 0.2) * torch.arange(at.size + at.hop) / at.size)
+        window = torch.from_numpy(at.analysis)
+        pair = [torch.view_as_real(torch.fft.rfft(x * window)) for x in (wave[: at.size], wave[at.hop :])]
+        given = torch.stack(pair).reshape(1, 1, 2, 161, 2)
+        taken = []
+        net.patch.register_forward_pre_hook(lambda _, args, taken=taken: taken.append(args[0]))
+        net(given, *net.initial())
+        seen.append(taken[0][-1, :, k - 4 : k + 3])  # without the lowest bin: that of k is at k - 1
+    assert seen[0].abs().max() > 0.1
+    for other in seen[1:]:
+        torch.testing.assert_close(other, seen[0], rtol=0.06, atol=0.03 * float(seen[0].abs().max()))
 
 
 @torch.no_grad()
