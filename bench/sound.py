@@ -327,7 +327,7 @@ def tried() -> list[str]:
         "noise of their own, which a floor resembles. Not shipped. Lowering the output of `live` further where its "
         "gain is low gives DNSMOS for PESQ (0.05 for 0.07 on those mixtures).",
         "",
-        "Next: a wider network as a teacher, with enough steps; voices cleaned by the first model and trained on again; "
+        "Next: a wider network as a teacher, with enough steps; voices cleaned by the first model and used again; "
         "for DNSMOS, where `live` is behind RNNoise, a loss that knows what pauses should sound like; `tiny` with the "
         "losses that listen.",
         "",
