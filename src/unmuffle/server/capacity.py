@@ -41,6 +41,7 @@ _CROWD = 32  # streams that are measured together, where that makes a difference
 _BEGIN_S = 0.25  # of sound that each has heard before: the first frames are others
 _REMEMBERED = 256
 _LEAST_SCALE = 0.5  # of the sum of loads: more than twice as many streams are not believed
+_LOOP = 0.9  # of a core that the event loop may be given: with more, frames are answered too late for want of slack
 _SENDING = 0.9  # share of the expected messages from which on a second counts as one in which all send
 
 
@@ -148,7 +149,8 @@ class Capacity:
         Args:
             method: share of a core that its method needs.
             hello: what it will send.
-            light: it runs in the event loop, which has one core however many there are, and moves all messages.
+            light: it runs in the event loop, which has one core however many there are, moves all messages, and is
+                filled to nine tenths.
 
         Raises:
             Fault: 503, no room.
@@ -163,7 +165,7 @@ class Capacity:
             why = f"{self.streams} streams are running"
         elif self.admitted + self.scale * load > config.stream_load:
             why = f"streams take {self.admitted:.2f} of {config.stream_load:g} cores, this one needs {load:.3f}"
-        elif light and self.scale * (self.light + self._messages + load) > 1.0:
+        elif light and self.scale * (self.light + self._messages + load) > _LOOP:
             why = f"the loop that answers light methods takes {self.scale * (self.light + self._messages):.2f} cores"
         elif self.observed + load > max(config.stream_load, 0.95):
             why = f"the server uses {self.observed:.2f} cores"

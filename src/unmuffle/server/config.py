@@ -35,7 +35,7 @@ class ServerConfig:
         job_timeout_s: longest that one file may take.
         stream_load: cores' worth of work that streams may be admitted to. One process runs Python code on one
             core at a time, so more than 1 helps only methods that need more than 1 ms for a frame and compute
-            outside of it; all others together get 1 at most.
+            outside of it; all others together get 0.9 at most.
         late_share: share of late frames above which no new stream is admitted.
         max_streams: live streams at a time, whatever they cost.
         max_requests: HTTP requests at a time.
