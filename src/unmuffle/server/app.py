@@ -102,12 +102,12 @@ class State:
     async def stop(self) -> None:
         """End all that is left and tidy up."""
         self.ready = False
-        gc.unfreeze()
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.wait([self._sweeper])
         if self._methods is not None:
             await asyncio.wait([self._methods])
+        gc.unfreeze()
         await self.jobs.close()
         await self.crew.close()
         self.lanes.close()

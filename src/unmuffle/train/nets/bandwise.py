@@ -299,8 +299,8 @@ class BandwiseStream(nn.Module):
         meter[0, 2:81, 0] = 1.0 / 79.0
         self._constant("meter", meter.reshape(-1, 2))
         self._constant("offset", torch.tensor([_FLOOR, 1.0]))
-        # Rows (a re, a im, b re, b im) of this frame and of the one before, to the real and the imaginary part.
         self._constant("quarter", _matrix(2, {1: -1}, {0: 1}))  # of a turn
+        # Rows (a re, a im, b re, b im) of this frame and of the one before, to the real and the imaginary part.
         self._constant("filter", _matrix(8, {0: 1, 3: -1, 4: 1, 7: -1}, {1: 1, 2: 1, 5: 1, 6: 1}))
 
     def _constant(self, name: str, value: Tensor) -> None:
