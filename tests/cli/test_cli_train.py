@@ -253,7 +253,10 @@ def test_pools(unmuffle, folder, manifest):
     code, _, err = unmuffle("data", "pool", "m.jsonl", "-o", "pool")
     assert (code, Path("pool/speech.i16").stat().st_mtime_ns) == (4, before)
     assert "--force" in err
-    assert unmuffle("data", "pool", "m.jsonl", "-o", "pool", "--force")[0] == 0
+    assert unmuffle("data", "pool", "m.jsonl", "-o", "pool", "--force", "--clean-voices", "log-mmse")[0] == 0
+    code, _, err = unmuffle("data", "pool", "m.jsonl", "-o", "other", "--clean-voices", "nonsense")
+    assert code == 2
+    assert "nonsense" in err
     words = ["train", "--config", "small.toml", "-o", "run", "-q"]
     assert unmuffle(*words, "--data", "pool", "--set", "steps=4")[0] == 0
     # A run can go on with other recordings; mixtures made ahead of time are a source as well.

@@ -144,6 +144,14 @@ def pool(
     leave_out: Annotated[
         bool, typer.Option("--leave-out", help="Go on without recordings that are missing or broken.")
     ] = False,
+    clean_voices: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METHOD",
+            help="Lower the noise that voices were recorded with by this method, e.g. live: what it lowers by less "
+            "than 6 dB stays as it is.",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an older pool in that folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Report as JSON on standard output.")] = False,
 ) -> None:
@@ -153,7 +161,9 @@ def pool(
     """
     from ..data import manifest
     from ..data import pool as pools
+    from ..enhancers import registry
 
+    clean = None if clean_voices is None else registry.load(clean_voices)
     clips = [clip for path in manifests for clip in manifest.read(path)]
     gone = [clip.path for clip in clips if not Path(clip.path).is_file()]
     if gone and not leave_out:
@@ -166,7 +176,8 @@ def pool(
     if (Path(output) / pools.INDEX).exists() and not force:
         raise OutputError(f"{output} holds a pool; choose another folder, or --force to replace it")
     with common.count_bar("packing", as_json) as update:
-        failed = pools.pack([c for c in clips if c.path not in set(gone)], output, rate, progress=update)
+        present = [c for c in clips if c.path not in set(gone)]
+        failed = pools.pack(present, output, rate, clean=clean, progress=update)
     if failed and not leave_out:
         (Path(output) / pools.INDEX).unlink()
         raise ParameterError(

@@ -4,6 +4,7 @@
 
     manifest   which clips there are: JSON lines; readers for folders and for a manifest.csv pool
     pool       every clip decoded once into one memory-mapped int16 file per kind
+    clean      voices freed of the noise that they were recorded with
     rooms      room impulse responses: simulated ones, and the split into early part and tail
     voices     whispers and singing, made of ordinary voices
     layouts    readers of the well-known speech collections

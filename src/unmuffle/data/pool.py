@@ -26,8 +26,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..enhancers.base import Enhancer
 from ..errors import MediaNotFoundError, OutputError, ParameterError
 from ..signal.blocks import check_rate
+from .clean import cleaned
 from .manifest import KINDS, Clip, read
 
 INDEX = "index.json"
@@ -73,6 +75,7 @@ def pack(
     folder: str | Path,
     sample_rate: int = 16_000,
     *,
+    clean: Enhancer | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
     """Decode clips into a pool in ``folder``.
@@ -83,6 +86,7 @@ def pack(
         clips: of a manifest.
         folder: made if needed; an older pool in it is replaced.
         sample_rate: of the pool in Hz.
+        clean: lowers the noise that voices were recorded with; see :mod:`.clean`.
         progress: is called with (clips done, clips in all).
 
     Returns:
@@ -97,13 +101,17 @@ def pack(
         raise ParameterError("no clips to pack: the manifest is empty")
     root = Path(folder)
     try:
-        return _pack(clips, root, rate, progress)
+        return _pack(clips, root, rate, clean, progress)
     except OSError as error:
         raise OutputError(f"{root}: the pool could not be written ({error.strerror or error})") from None
 
 
 def _pack(
-    clips: Sequence[Clip], root: Path, rate: int, progress: Callable[[int, int], None] | None
+    clips: Sequence[Clip],
+    root: Path,
+    rate: int,
+    clean: Enhancer | None,
+    progress: Callable[[int, int], None] | None,
 ) -> list[str]:
     import soundfile
 
@@ -123,6 +131,9 @@ def _pack(
             if peak <= 0.0:
                 failed.append(clip.path)
                 continue
+            if clean is not None and clip.kind == "speech":
+                x = cleaned(x, rate, clean)
+                peak = max(float(np.max(np.abs(x))), peak / 10.0)  # nothing is blown up that is no voice
             samples = np.round(x * (_PEAK / peak)).astype("<i2")
             samples.tofile(files[clip.kind])
             top = min(clip.top_hz, rate / 2.0)
