@@ -3,8 +3,8 @@
     python bench/memory.py [--hours 10] [--hours 0.2] [--methods auto,dewind]
     python bench/memory.py --first      the first run of the methods that are compiled, on 12 seconds
 
-Makes, in a temporary folder, a stereo recording at 48 kHz (WAV; RF64 beyond 4 GiB) and a video (a tiny
-picture, one per second, and AAC: mono at 48 kHz, for there are as many packets as in stereo), cleans each
+Makes, in a temporary folder, a stereo recording at 48 kHz (WAV; RF64 beyond 4 GiB) and a video (tiny
+pictures, 25 a second, and AAC in stereo: it is the number of packets that takes memory), cleans each
 with the real command in a process of its own, with the default method and with a repair method, and reads
 the peak of its resident memory (``VmHWM`` of the process, which counts everything: interpreter, libraries,
 buffers). Outputs are checked for their length, then deleted.
@@ -35,6 +35,7 @@ import numpy as np
 
 RATE = 48000
 CHANNELS = 2
+PICTURES = 25
 TARGET_MB = 200.0
 
 
@@ -111,30 +112,42 @@ def make_wav(path: Path, hours: float, *, seconds: int = 60) -> None:
 
 
 def make_video(path: Path, hours: float) -> None:
-    """One picture a second beside AAC; a minute of sound is encoded once and its packets repeated."""
+    """25 pictures a second beside AAC; a minute of sound and a second of pictures are encoded once and repeated."""
     import av
 
-    sound = minute()[:1]
+    sound = minute()
     frame = 1024
     count = sound.shape[1] // frame
     minutes = round(hours * 60)
     with av.open(str(path), "w") as out:
-        picture = out.add_stream("mpeg4", rate=1)
+        picture = out.add_stream("mpeg4", rate=PICTURES)
         picture.width, picture.height, picture.pix_fmt = 32, 32, "yuv420p"
+        picture.codec_context.gop_size = PICTURES
         stream = out.add_stream("aac", rate=RATE)
-        stream.codec_context.layout = "mono"
+        stream.codec_context.layout = "stereo"
         stream.codec_context.time_base = Fraction(1, RATE)
         packets = []
         for k in range(count):
             piece = np.ascontiguousarray(sound[:, k * frame : (k + 1) * frame])
-            made = av.AudioFrame.from_ndarray(piece, "fltp", "mono")
+            made = av.AudioFrame.from_ndarray(piece, "fltp", "stereo")
             made.sample_rate, made.pts, made.time_base = RATE, k * frame, Fraction(1, RATE)
             packets += [bytes(p) for p in stream.encode(made)]
+        shown = []
+        for k in range(PICTURES):
+            image = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 10 * k, np.uint8), format="rgb24")
+            image.pts, image.time_base = k, Fraction(1, PICTURES)
+            shown += [(bytes(p), p.is_keyframe) for p in picture.encode(image)]
+        shown += [(bytes(p), p.is_keyframe) for p in picture.encode(None)]
+        assert len(shown) == PICTURES
+        assert shown[0][1]
         position = 0
         for second in range(minutes * 60):
-            shown = av.VideoFrame.from_ndarray(np.full((32, 32, 3), second % 256, np.uint8), format="rgb24")
-            shown.pts, shown.time_base = second, Fraction(1, 1)
-            out.mux(picture.encode(shown))
+            for k, (content, key) in enumerate(shown):
+                packet = av.Packet(content)
+                packet.stream, packet.is_keyframe = picture, key
+                packet.pts = packet.dts = second * PICTURES + k
+                packet.duration, packet.time_base = 1, Fraction(1, PICTURES)
+                out.mux(packet)
             while position * frame < (second + 1) * RATE:
                 packet = av.Packet(packets[position % len(packets)])
                 packet.stream = stream
@@ -142,7 +155,6 @@ def make_video(path: Path, hours: float) -> None:
                 packet.duration, packet.time_base = frame, Fraction(1, RATE)
                 out.mux(packet)
                 position += 1
-        out.mux(picture.encode(None))
 
 
 def measure(source: Path, method: str) -> dict[str, Any]:

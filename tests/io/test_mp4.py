@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import av
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 from io_helpers import RATE, click_against_picture_ms, copy, make_video, noise, picture_packets
 
+from unmuffle.engine import files
+from unmuffle.errors import UnmuffleError
 from unmuffle.io import mp4, open_reader, open_writer, read, write
 
 
@@ -82,6 +85,32 @@ def test_only_large_files_are_treated_specially(tmp_path: Path) -> None:
     assert mp4.reading_options(str(tmp_path / "a.mp4")) == {}
     assert copy(tmp_path / "a.mp4", tmp_path / "b.mp4").notes == []
     assert b"moof" not in (tmp_path / "b.mp4").read_bytes()
+
+
+def test_a_long_index_changes_memory_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_video(tmp_path / "a.mp4")
+    given_back = []
+    monkeypatch.setattr(files, "release", lambda: given_back.append(True))
+    for method in ("log-mmse", "live", "kalman-fast"):
+        for name, bytes_ in (("usual", 1 << 40), ("long", 0)):
+            given_back.clear()
+            monkeypatch.setattr(mp4, "LARGE_INDEX_BYTES", bytes_)
+            assert mp4.has_long_index(str(tmp_path / "a.mp4")) == (name == "long")
+            files.enhance_file(tmp_path / "a.mp4", tmp_path / f"{name}.mp4", method)
+            assert bool(given_back) == (name == "long")
+        assert np.array_equal(read(tmp_path / "long.mp4")[0], read(tmp_path / "usual.mp4")[0])
+        assert picture_packets(tmp_path / "long.mp4") == picture_packets(tmp_path / "a.mp4")
+    # What cannot be tried out on a pair of channels says so when it is used, as ever.
+    with pytest.raises(UnmuffleError, match="microphone"):
+        files.enhance_file(tmp_path / "a.mp4", tmp_path / "none.mp4", "meeting", reference=7)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_of_a_pipe_no_byte_is_looked_at(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    assert not mp4.has_long_index(str(tmp_path / "pipe.mp4"))  # opening it would wait for a writer
+    assert not mp4.has_long_index(str(tmp_path / "none.mp4"))
+    assert not mp4.has_long_index("-")
 
 
 def test_other_files_have_no_edit_lists(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,21 @@ import numpy as np
 
 from ..enhancers.base import Enhancer, Stream, aligned
 from ..enhancers.registry import load
-from ..errors import InputError, MediaNotFoundError, NonFiniteError, OutputError, ParameterError
-from ..io import MediaInfo, MediaReader, MediaWriter, open_reader, open_writer, quantise
+from ..errors import InputError, MediaNotFoundError, NonFiniteError, OutputError, ParameterError, UnmuffleError
+from ..io import MediaInfo, MediaReader, MediaWriter, has_long_index, open_reader, open_writer, quantise
 from ..noise.profile import NoiseProfile, profile_from
 from ..signal.blocks import Fifo, Samples
+from ..signal.compiled import release
 from ..signal.stft import StftSpec
 from .options import Options
 
 BLOCK_S = 1.0
 """Seconds of sound in memory at a time."""
+
+SHORT_BLOCK_S = 0.25
+"""The same beside the index of a long video, which takes 100 MB by itself."""
+
+_USUAL_RATE = 48_000
 
 CEILING_DBTP = -1.0
 """True peak that a loudness-normalised file does not exceed (EBU R128)."""
@@ -123,10 +129,15 @@ def enhance_file(
 
     # A compiler is loaded, has done its work and has given its memory back before a long file's index takes as much.
     Options(method, params, repair=tuple(repair)).enhancer(1).warm()
+    long = has_long_index(source)
+    if long:
+        _settle(Options(method, params, repair=tuple(repair)))
     heard = [0.0]  # seconds before the block that is being worked on
     with ExitStack() as stack:
         try:
             opened = stack.enter_context(reader())
+            if long:
+                release()  # of what only the building of the index needed
             info: MediaInfo = opened.info
             total = None if info.frames is None else info.frames / info.sample_rate
             found = _profile(profile, source, info)
@@ -135,7 +146,7 @@ def enhance_file(
             stream = enhancer.stream(info.sample_rate, info.channels)
             stream.set_strength(strength_db)
             latency_ms, made = stream.latency_ms, stream.channels_out
-            frames = max(1, round(BLOCK_S * info.sample_rate))
+            frames = max(1, round((SHORT_BLOCK_S if long else BLOCK_S) * info.sample_rate))
             offset, share, gain = 0.0, 1.0, 1.0
             if loudness_lufs is not None:
                 # The loudness is known only after the last sample: a first pass measures, a second writes.
@@ -184,6 +195,14 @@ def enhance_file(
         writer.clipped,
         list(writer.notes),
     )
+
+
+def _settle(options: Options) -> None:
+    """Run a method for a moment, and give back the memory that only the loading of networks and libraries took."""
+    silence = np.zeros((2, round(SHORT_BLOCK_S * _USUAL_RATE)), np.float32)
+    with suppress(UnmuffleError):  # it wants other channels, say: whoever enhances the file is told why
+        options.enhancer(len(silence)).stream(_USUAL_RATE, len(silence)).process(silence)
+    release()
 
 
 def _check_names(

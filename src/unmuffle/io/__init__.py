@@ -23,6 +23,7 @@ atomic, guard  whole or not at all; foreign exceptions translated to ours
 from unmuffle.io.formats import supported_extensions
 from unmuffle.io.info import MediaInfo
 from unmuffle.io.media import read, write
+from unmuffle.io.mp4 import has_long_index
 from unmuffle.io.probe import probe
 from unmuffle.io.reader import BLOCK_FRAMES, RAW_FORMATS, MediaReader, open_reader
 from unmuffle.io.samples import count_clipped, quantise
@@ -35,6 +36,7 @@ __all__ = [
     "MediaReader",
     "MediaWriter",
     "count_clipped",
+    "has_long_index",
     "open_reader",
     "open_writer",
     "probe",

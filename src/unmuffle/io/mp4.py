@@ -57,12 +57,20 @@ def _walk(stream: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, bytes
             yield kind, stream.read(min(4096, stop - begin))
 
 
+def has_long_index(path: str) -> bool:
+    """Is this an MP4 file whose index takes tens of megabytes when it is read: about an hour of video, or more?"""
+    if not os.path.isfile(path):  # of a pipe, no byte may be lost
+        return False
+    try:
+        index = _index_of(path)
+    except OSError:  # whoever reads it says so
+        return False
+    return index is not None and index[1] - index[0] >= LARGE_INDEX_BYTES
+
+
 def reading_options(path: str) -> dict[str, str]:
     """Options that let libav read a long MP4 file in half the memory, if its edit lists are simple."""
-    index = _index_of(path)
-    if index is None or index[1] - index[0] < LARGE_INDEX_BYTES or not edits_are_simple(path):
-        return {}
-    return {"advanced_editlist": "0"}
+    return {"advanced_editlist": "0"} if has_long_index(path) and edits_are_simple(path) else {}
 
 
 def edits_are_simple(path: str) -> bool:

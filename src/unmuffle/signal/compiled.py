@@ -6,7 +6,8 @@ file and nothing else. Such files are not part of scipy's documented interface: 
 use, and has the documented function to fall back on.
 
 A library's code stays in memory after it ran: of a compiler that has compiled its one function, 70 MB. :func:`release`
-hands such pages back; they come again from the file when they are called.
+hands such pages back; they come again from the file when they are called. It also hands back what was allocated and
+freed: the C library would keep it for later.
 """
 
 from __future__ import annotations
@@ -55,15 +56,18 @@ def module(name: str) -> Any:
 
 
 def release() -> None:
-    """Give the resident code and constants of all loaded libraries back to the system. Linux only; elsewhere nothing.
+    """Give freed memory, and the code and constants of all loaded libraries, back to the system.
 
-    Only areas of files that hold no page of this process's own are touched, so that whatever is needed again is read
-    from the file's cached copy, and nothing can be lost.
+    Linux only; elsewhere nothing happens. Of libraries only areas that hold no page of this process's own are touched,
+    so that whatever is needed again is read from the file's cached copy, and nothing can be lost.
     """
     if not sys.platform.startswith("linux"):
         return
     try:
-        advise = ctypes.CDLL(None).madvise
+        library = ctypes.CDLL(None)
+        advise = library.madvise
+        if hasattr(library, "malloc_trim"):  # glibc
+            library.malloc_trim(ctypes.c_size_t(0))
         areas = list(_clean_areas(Path("/proc/self/smaps").read_text()))
     except (AttributeError, OSError, ValueError, IndexError):  # another C library, a sandbox without /proc
         return
