@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import struct
 import subprocess
 import sys
@@ -188,8 +187,10 @@ def measure(source: Path, method: str, head_s: float = 0.0) -> dict[str, Any]:
         peak = max(peak, high_water_mb(process.pid))  # it only rises: the last look counts
         time.sleep(0.05)
         if head_s and time.perf_counter() - begun > head_s:
-            process.send_signal(signal.SIGINT)
+            process.terminate()
             process.wait()
+            for rest in source.parent.glob(".output.*"):
+                rest.unlink()
             return {"peak_mb": peak, "source_mb": source.stat().st_size / 1e6, "seconds": head_s}
     took = time.perf_counter() - begun
     if process.returncode:
