@@ -10,9 +10,10 @@ onnx = pytest.importorskip("onnx")
 
 from unmuffle.enhancers.neural.model import Model, load  # noqa: E402
 from unmuffle.errors import ModelError, OutputError  # noqa: E402
-from unmuffle.export import graph, parity  # noqa: E402
-from unmuffle.train import checkpoint, nets  # noqa: E402
+from unmuffle.export import graph  # noqa: E402
+from unmuffle.train import checkpoint, nets, parity  # noqa: E402
 from unmuffle.train.config import TrainConfig  # noqa: E402
+from unmuffle.train.nets import forms  # noqa: E402
 
 FACTS = {"name": "n", "licence": "MIT", "data": {}, "recipe": {}, "scores": {}}
 SIZES = {
@@ -104,7 +105,7 @@ def test_a_checkpoint_becomes_a_file(saved: Path, tmp_path: Path) -> None:
 
 def test_a_plain_export_equals_the_arranged_one() -> None:
     net = network("dense")
-    plain = graph.Planar(net).eval()
+    plain = forms.Planar(net).eval()
     x = torch.randn(2, 6, 2, 161)
     with torch.no_grad():
         a = plain(x, *plain.initial(2))[0]
@@ -166,7 +167,7 @@ def test_silence_and_faint_bins_are_treated_alike_in_both_forms() -> None:
     x[:, 20:30] *= 1e-7
     form = net.streaming()
     with torch.no_grad():
-        a = graph.Planar(net)(x, *net.initial(1, 2))[0]
+        a = forms.Planar(net)(x, *net.initial(1, 2))[0]
         b = form(x, *form.initial(2))[0]
     for part in (slice(0, 10), slice(20, 30), slice(30, 40)):
         assert torch.max(torch.abs(a[:, part] - b[:, part])) < 1e-5 * torch.max(torch.abs(a[:, part]))

@@ -16,8 +16,8 @@ copied; what does not match is removed and counts as absent.
 
 Only this user can read the folder (mode 0700 when it is made here).
 
-Not ``diskcache``, the usual library for this: it unpickles what it finds in its folder (CVE-2025-69872), its last release
-(5.6.3, 2023) has no remedy and no successor, and whoever installs us would find it in every security scan.
+Not ``diskcache``, the usual library for this: it unpickles what it finds in its folder (CVE-2025-69872), its last
+release (5.6.3, 2023) has no remedy and no successor, and whoever installs us would find it in every security scan.
 """
 
 from __future__ import annotations

@@ -54,7 +54,8 @@ def export(
     unmuffle export runs/first/last.pt small.onnx --int8 --pairs dev/clean dev/noisy
     """
     with common.training_installed():
-        from ..export import graph, parity
+        from ..export import graph
+        from ..train import parity
         from ..train.loop import load_net
     if int8 and pairs is None:
         raise ParameterError("--int8 needs --pairs CLEAN NOISY: recordings to prove on that nothing is lost")

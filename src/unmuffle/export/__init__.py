@@ -1,4 +1,5 @@
 """Checkpoints to network files.
 
-``graph`` writes one, ``parity`` proves that it does what the network did, ``quantise`` makes it smaller.
+``graph`` writes one and has it proven (``train.parity``), ``quantise`` makes it smaller, ``cost`` counts its
+operations.
 """

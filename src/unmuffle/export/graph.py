@@ -17,70 +17,20 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..enhancers.neural.bands import FEATURES
 from ..enhancers.neural.model import BLANK, FORMAT, PREFIX, Model, digest, load, side_by_side
 from ..errors import MissingExtraError, OutputError
 from ..train.loop import load_net
 from ..train.nets import Net
+from ..train.nets.forms import streaming
+from ..train.parity import prove
 from ..train.recover import from_model
 
 OPSET = 17
 _MARK = 7  # a channel count that no other dimension has
 _STREAMS = 3  # in the example that the graph is made of
-
-
-class Flat(nn.Module):
-    """A network of waveforms ``(1, 1, frames, samples)`` as one of ``(1, frames, samples)``."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-        self.api = cast(Net, net)
-
-    def state_names(self) -> list[str]:
-        """Names of the state tensors, in order."""
-        return self.api.state_names()
-
-    def initial(self, channels: int = 1) -> list[Tensor]:
-        """State before the first frame."""
-        return self.api.initial(1, channels)
-
-    def forward(self, samples: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """The network, one axis more and one less."""
-        out, *after = self.api(samples.unsqueeze(0), *state)
-        return (out[0], *after)
-
-
-class Planar(nn.Module):
-    """A network of ``(1, channels, frames, bins, 2)`` as one of ``(channels, frames, 2, bins)``."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-        self.api = cast(Net, net)
-
-    def state_names(self) -> list[str]:
-        """Names of the state tensors, in order."""
-        return self.api.state_names()
-
-    def initial(self, channels: int = 1) -> list[Tensor]:
-        """State before the first frame."""
-        return self.api.initial(1, channels)
-
-    def forward(self, spectrum: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """The network between two changes of axes."""
-        out, *after = self.api(spectrum.transpose(2, 3).unsqueeze(0), *state)
-        return (out[0].transpose(2, 3), *after)
-
-
-def streaming(net: nn.Module) -> nn.Module:
-    """The form of a network that is exported."""
-    made = getattr(net, "streaming", None)
-    if made is not None:
-        return cast(nn.Module, made()).eval()
-    return (Flat(net) if cast(Net, net).domain == "wave" else Planar(net)).eval()
 
 
 def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
@@ -231,8 +181,6 @@ def renew(source: str | Path, target: str | Path) -> Model:
 
 def _written(net: nn.Module, facts: Mapping[str, Any], place: Path) -> Model:
     """The proven file of a network."""
-    from .parity import prove
-
     content = to_bytes(net, facts)
     model = Model(content, os.fspath(place))
     prove(net, model)

@@ -13,6 +13,7 @@
     crew        the processes of a run that share each batch (Lightning Fabric)
     measures    ESTOI and PESQ of validation mixtures
     finetune    a trained network learns the user's own noise or voice
+    parity      proof that a network file does what the network does, in any split of the signal
     recover     the weights of a network file, back in the network
     checkpoint  the whole state of a run in one file
 

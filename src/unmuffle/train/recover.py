@@ -6,7 +6,7 @@ another order of gates, in the order in which they occur; dense layers that beca
 bias; what is then left by its shape, where only one has it. Eight-bit weights are multiplied out.
 
 Guessing is fine here, as the result is proven: the network must do what the file does, within the tolerance of an
-export (:mod:`unmuffle.export.parity`). A batch norm that was folded into its convolution cannot be taken apart
+export (:mod:`unmuffle.train.parity`). A batch norm that was folded into its convolution cannot be taken apart
 again: of such networks (``r-ced``, ``unet``, ``dccrn``) the checkpoint is needed.
 """
 
@@ -24,6 +24,7 @@ from ..enhancers.neural.model import Model
 from ..errors import MissingExtraError, ModelError, UnmuffleError
 from . import nets
 from .config import TrainConfig, from_dict
+from .parity import prove
 
 # ONNX packs the gates of an LSTM as input, output, forget, cell; torch as input, forget, cell, output.
 _GATES = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2)}
@@ -41,8 +42,6 @@ def from_model(model: Model, path: str | Path) -> tuple[nn.Module, TrainConfig]:
     Raises:
         ModelError: the file does not say how it was made, or its weights cannot be taken out of its graph.
     """
-    from ..export.parity import prove
-
     recipe = model.facts.recipe
     if not isinstance(recipe, dict) or "net" not in recipe:
         raise ModelError(f"{path}: its metadata hold no recipe; give the checkpoint instead")

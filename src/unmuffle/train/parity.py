@@ -13,8 +13,8 @@ from torch import nn
 
 from ..enhancers.neural.model import Model
 from ..errors import ModelError
-from ..train.nets import Net
-from .graph import streaming
+from .nets import Net
+from .nets.forms import streaming
 
 TOLERANCE = 1e-4
 """Largest difference, as a share of the largest bin of the output."""
