@@ -21,6 +21,7 @@ from ..errors import (
     StreamError,
     UnmuffleError,
 )
+from . import stopping
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -112,10 +113,13 @@ def strength(text: str) -> float:
 
 @contextmanager
 def progress_bar(label: str, quiet: bool) -> Iterator[Callable[[float, float | None], None]]:
-    """A bar on standard error with speed and time left; silent unless that is a terminal."""
+    """A bar on standard error with speed and time left; silent unless that is a terminal.
+
+    Each update is also a moment to stop, if somebody has asked for that.
+    """
     screen = console(stderr=True)
     if quiet or not screen.is_terminal:
-        yield lambda done, total: None
+        yield lambda done, total: stopping.check()
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -133,6 +137,7 @@ def progress_bar(label: str, quiet: bool) -> Iterator[Callable[[float, float | N
         task = bar.add_task(label, total=None, speed="")
 
         def update(done: float, total: float | None) -> None:
+            stopping.check()
             speed = done / max(time.perf_counter() - begun, 1e-6)
             bar.update(task, completed=done, total=total, speed=f"{speed:.0f}x real time")
 
@@ -141,17 +146,25 @@ def progress_bar(label: str, quiet: bool) -> Iterator[Callable[[float, float | N
 
 @contextmanager
 def count_bar(label: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A bar that counts things on standard error, with time left; silent unless that is a terminal."""
+    """A bar that counts things on standard error, with time left; silent unless that is a terminal.
+
+    Each update is also a moment to stop, if somebody has asked for that.
+    """
     screen = console(stderr=True)
     if quiet or not screen.is_terminal:
-        yield lambda done, total: None
+        yield lambda done, total: stopping.check()
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=screen, transient=True) as bar:
         task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def update(done: int, total: int) -> None:
+            stopping.check()
+            bar.update(task, completed=done, total=total)
+
+        yield update
 
 
 def recipe(preset: str | None, config: str | None, assignments: list[str]) -> TrainConfig:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ParameterError, UnmuffleError
-from . import common
+from . import common, stopping
 
 if TYPE_CHECKING:
     from ..engine.beams import ArrayPlan
@@ -403,7 +403,7 @@ def _outcomes(work: list[Job], settings: dict[str, Any], jobs: int) -> Any:
     if jobs == 1 or len(work) < 2:
         for job in work:
             try:
-                yield job, _run(job, settings)
+                yield job, _run(job, settings, lambda done, total: stopping.check())
             except UnmuffleError as error:
                 yield job, error
         return

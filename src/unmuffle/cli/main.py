@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from typing import Annotated
 
@@ -28,6 +27,7 @@ from . import (
     qa,
     serve,
     simulate_room,
+    stopping,
     train,
 )
 
@@ -89,7 +89,7 @@ def run() -> None:
     """Entry point: errors become one line on standard error and a documented exit code."""
     as_json = "--json" in sys.argv[1:]
     # `kill` and service managers end politely too: what is unfinished is removed on the way out.
-    signal.signal(signal.SIGTERM, _terminated)
+    stopping.install()
     try:
         code = app(standalone_mode=False)
         if code == 130:  # how the command-line library answers Ctrl-C
@@ -111,10 +111,6 @@ def run() -> None:
         sys.stderr.close()  # the reader of the pipe has gone; there is nobody left to tell
         code = code or 4
     raise SystemExit(code if isinstance(code, int) else 0)
-
-
-def _terminated(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)
 
 
 def _usage(error: Exception, as_json: bool) -> int:
