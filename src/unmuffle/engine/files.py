@@ -26,7 +26,7 @@ from .options import Options
 BLOCK_S = 1.0
 """Seconds of sound in memory at a time."""
 
-SHORT_BLOCK_S = 0.25
+SHORT_BLOCK_S = 0.1
 """The same beside the index of a long video, which takes 100 MB by itself."""
 
 _USUAL_RATE = 48_000
@@ -158,6 +158,8 @@ def enhance_file(
             writer = stack.enter_context(
                 open_writer(output, opened, channels=made, length=info.frames, raw_format=raw_format)
             )
+            if long:
+                release()  # and of what only opening them needed
             taken = None
             if residual is not None:
                 taken = stack.enter_context(_open_residual(residual, info, made, writer.sample_format))
