@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import time
@@ -204,6 +205,7 @@ def _settle(options: Options) -> None:
     silence = np.zeros((2, round(SHORT_BLOCK_S * _USUAL_RATE)), np.float32)
     with suppress(UnmuffleError):  # it wants other channels, say: whoever enhances the file is told why
         options.enhancer(len(silence)).stream(_USUAL_RATE, len(silence)).process(silence)
+    gc.collect()
     release()
 
 
