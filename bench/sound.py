@@ -316,10 +316,10 @@ def tried() -> list[str]:
         "the operations it is ahead of that row in every measure, on dev48 by 0.24 PESQ and 1.7 dB.",
         "",
         "Half of the training voices have noise of their own less than 40 dB below them. For the fifth row it was "
-        "lowered with the weights of the fourth (`unmuffle data pool --clean-voices live`). On 48 held-out mixtures "
-        "that and 90 minutes more gave 0.013 PESQ, 0.007 ESTOI, 0.3 dB and 0.02 DNSMOS (0.027 PESQ against voices "
-        "without noise); on dev16 0.003 STOI, 0.003 ESTOI and 0.2 dB, on dev48 0.004 STOI, 0.3 dB and 0.02 DNSMOS "
-        "less. How much of it is due to the voices and how much to the time was not taken apart.",
+        "lowered with the weights of the fourth (as `unmuffle data pool --clean-voices live` does). On 48 held-out "
+        "mixtures that and 90 minutes more gave 0.013 PESQ, 0.007 ESTOI, 0.3 dB and 0.02 DNSMOS (0.027 PESQ against "
+        "voices without noise); on dev16 0.003 STOI, 0.003 ESTOI and 0.2 dB, on dev48 0.004 STOI, 0.3 dB and 0.02 "
+        "DNSMOS less. How much of it is due to the voices and how much to the time was not taken apart.",
         "",
         "The curve of `live` on held-out mixtures ended with 0.345, 0.344, 0.344 (each after 4096 mixtures): flat, "
         "with the learning rate at its end; that of `live-low` with 0.396, 0.394, 0.394, 0.393.",

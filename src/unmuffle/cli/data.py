@@ -163,7 +163,8 @@ def pool(
     from ..data import pool as pools
     from ..enhancers import registry
 
-    clean = None if clean_voices is None else registry.load(clean_voices)
+    if clean_voices is not None:
+        registry.load(clean_voices)  # a wrong name is told before an hour of packing
     clips = [clip for path in manifests for clip in manifest.read(path)]
     gone = [clip.path for clip in clips if not Path(clip.path).is_file()]
     if gone and not leave_out:
@@ -177,7 +178,7 @@ def pool(
         raise OutputError(f"{output} holds a pool; choose another folder, or --force to replace it")
     with common.count_bar("packing", as_json) as update:
         present = [c for c in clips if c.path not in set(gone)]
-        failed = pools.pack(present, output, rate, clean=clean, progress=update)
+        failed = pools.pack(present, output, rate, clean=clean_voices, progress=update)
     if failed and not leave_out:
         (Path(output) / pools.INDEX).unlink()
         raise ParameterError(

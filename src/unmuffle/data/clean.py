@@ -12,19 +12,16 @@ or more below their loud parts (:func:`floor_db`) are left alone.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from ..enhancers.base import Enhancer, run_offline
-from ..signal.stft import StftSpec
+from ..enhancers.masks import whole_mask
+from ..signal.stft import StftSpec, StreamingStft
 
 CLEAN_DB = -50.0
 """A floor at which a voice is clean enough."""
 
-_SPARED = np.float32(2.0)
-_TINY = np.float32(1e-9)
+_SPARED = 2.0
 
 
 def floor_db(x: NDArray[np.float32], sample_rate: int) -> float:
@@ -37,29 +34,22 @@ def floor_db(x: NDArray[np.float32], sample_rate: int) -> float:
     return float(10.0 * np.log10((soft + 1e-14) / (loud + 1e-14)))
 
 
-def cleaned(x: NDArray[np.float32], sample_rate: int, enhancer: Enhancer) -> NDArray[np.float32]:
+def cleaned(x: NDArray[np.float32], sample_rate: int, method: str) -> NDArray[np.float32]:
     """A voice with less noise, as long as it was.
 
     Args:
         x: ``(samples,)``.
         sample_rate: Hz.
-        enhancer: what tells noise from speech.
+        method: what tells noise from speech: a name, or a network file.
     """
     if floor_db(x, sample_rate) <= CLEAN_DB:
         return x
-    frames = StftSpec().at(sample_rate)
-    before = _spectrum(x, frames)
-    after = _spectrum(run_offline(enhancer, x, sample_rate), frames)
-    gain = np.minimum(np.float32(1.0), _SPARED * np.abs(after) / (np.abs(before) + _TINY))
-    tail = np.zeros((1, frames.size - frames.hop), np.float32)
-    out, _ = frames.inverse(before * gain.astype(np.float32), tail)
-    return np.ascontiguousarray(out[0, frames.latency : frames.latency + len(x)])
-
-
-def _spectrum(x: NDArray[np.float32], frames: Any) -> NDArray[np.complex64]:
-    """``(1, frames, bins)``, with enough of them for the last sample to come out."""
-    count = -(-(len(x) + frames.latency) // frames.hop)
-    padded = np.zeros((1, count * frames.hop), np.float32)
-    padded[0, : len(x)] = x
-    spectrum, _ = frames.forward(padded, np.zeros((1, frames.size - frames.hop), np.float32))
-    return spectrum
+    spec = StftSpec()
+    stft = StreamingStft(spec, sample_rate)
+    late, hop = stft.frames.latency, stft.frames.hop
+    padded = np.pad(x, (0, late + -(len(x) + late) % hop))[np.newaxis]
+    spectra = stft.forward(padded)
+    share = whole_mask(method, spec, sample_rate, x[np.newaxis], spectra)  # of the power
+    gain = np.minimum(1.0, _SPARED * np.sqrt(share)).astype(np.float32)
+    out = stft.inverse(spectra * gain)
+    return np.ascontiguousarray(out[0, late : late + len(x)])

@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..enhancers.base import Enhancer
 from ..errors import MediaNotFoundError, OutputError, ParameterError
 from ..signal.blocks import check_rate
 from .clean import cleaned
@@ -75,7 +74,7 @@ def pack(
     folder: str | Path,
     sample_rate: int = 16_000,
     *,
-    clean: Enhancer | None = None,
+    clean: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
     """Decode clips into a pool in ``folder``.
@@ -86,7 +85,7 @@ def pack(
         clips: of a manifest.
         folder: made if needed; an older pool in it is replaced.
         sample_rate: of the pool in Hz.
-        clean: lowers the noise that voices were recorded with; see :mod:`.clean`.
+        clean: the method that lowers the noise that voices were recorded with; see :mod:`.clean`.
         progress: is called with (clips done, clips in all).
 
     Returns:
@@ -110,7 +109,7 @@ def _pack(
     clips: Sequence[Clip],
     root: Path,
     rate: int,
-    clean: Enhancer | None,
+    clean: str | None,
     progress: Callable[[int, int], None] | None,
 ) -> list[str]:
     import soundfile

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from . import Net
 
 
-class Flat(nn.Module):
-    """A network of waveforms ``(1, 1, frames, samples)`` as one of ``(1, frames, samples)``."""
+class _Form(nn.Module):
+    """A network of one batch item: the axis of the batch is put in and taken off."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -28,6 +28,10 @@ class Flat(nn.Module):
     def initial(self, channels: int = 1) -> list[Tensor]:
         """State before the first frame."""
         return self.api.initial(1, channels)
+
+
+class Flat(_Form):
+    """A network of waveforms ``(1, 1, frames, samples)`` as one of ``(1, frames, samples)``."""
 
     def forward(self, samples: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """The network, one axis more and one less."""
@@ -35,21 +39,8 @@ class Flat(nn.Module):
         return (out[0], *after)
 
 
-class Planar(nn.Module):
+class Planar(_Form):
     """A network of ``(1, channels, frames, bins, 2)`` as one of ``(channels, frames, 2, bins)``."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-        self.api = cast(Net, net)
-
-    def state_names(self) -> list[str]:
-        """Names of the state tensors, in order."""
-        return self.api.state_names()
-
-    def initial(self, channels: int = 1) -> list[Tensor]:
-        """State before the first frame."""
-        return self.api.initial(1, channels)
 
     def forward(self, spectrum: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """The network between two changes of axes."""
