@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import struct
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from typing import Any
@@ -16,6 +17,7 @@ from unmuffle.errors import OutputError
 from unmuffle.io.feed import Feed
 from unmuffle.io.guard import LIBAV_ERROR
 from unmuffle.io.probe import is_cover, open_container
+from unmuffle.io.tables import aside
 
 # A cover comes before the first sample; this many packets on, it does not come at all.
 _COVER_SEARCH = 500
@@ -28,6 +30,27 @@ def add_template(out: Any, stream: Any) -> Any:
     return out.add_stream_from_template(stream, opaque=True)
 
 
+class _Line:
+    """Packets in order, the next of which can be looked at before it is taken."""
+
+    def __init__(self, take: Callable[[bool], Any]) -> None:
+        self._take = take  # is told whether all are to come; None: there is none
+        self._next: Any = None
+
+    def until(self, time: Fraction | None) -> Iterator[Any]:
+        """Those up to a time in seconds (None: all that are left)."""
+        while True:
+            packet = self._next if self._next is not None else self._take(time is None)
+            self._next = packet
+            if packet is None:
+                return
+            stamp = packet.dts if packet.dts is not None else packet.pts
+            if time is not None and stamp is not None and stamp * packet.time_base > time:
+                return
+            self._next = None
+            yield packet
+
+
 class Carrier:
     """Everything of a video but the replaced audio track, from the reader's own feed or a second one."""
 
@@ -37,7 +60,10 @@ class Carrier:
         self._container = self._feed.container
         self._targets: dict[int, Any] = {}
         self._undated: dict[int, list[Any]] = {}
-        self._next: Any = None
+        # Of some streams the container has only the first packets.
+        ids = {stream.id: stream.index for stream in self._container.streams if stream.type == "video"}
+        self._aside = {ids[track.id]: track for track in aside(source)}
+        self._lines: list[tuple[int | None, _Line]] = []
         self._open = True
 
     @property
@@ -69,7 +95,11 @@ class Carrier:
 
     def ready(self) -> None:
         """All streams are announced: the feed keeps their packets from now on."""
-        self._feed.want(set(self._targets))
+        self._feed.want(set(self._targets) - set(self._aside))
+        self._lines = [(None, _Line(lambda end: self._feed.carried(pull=self._pull or end)))]
+        for index in sorted(set(self._targets) & set(self._aside)):
+            packets = self._aside[index].packets()
+            self._lines.append((index, _Line(lambda end, packets=packets: next(packets, None))))  # type: ignore[misc]
 
     def chapters_to(self, out: Any) -> None:
         """Copy the chapter marks."""
@@ -79,27 +109,18 @@ class Carrier:
 
     def pump(self, out: Any, until: Fraction | None) -> None:
         """Copy packets up to time ``until`` in seconds (None: all that are left)."""
-        end = until is None
-        while True:
-            packet = self._next if self._next is not None else self._feed.carried(pull=self._pull or end)
-            if packet is None:
-                break
-            self._next = packet
-            stamp = packet.dts if packet.dts is not None else packet.pts
-            if until is not None and stamp is not None and stamp * packet.time_base > until:
-                return
-            self._next = None
-            self._pass(out, packet)
-        if not end:
+        for index, line in self._lines:
+            for packet in line.until(until):
+                self._pass(out, packet.stream_index if index is None else index, packet)
+        if until is not None:
             return
         for index in list(self._undated):
             for packet in self._undated.pop(index):
                 packet.dts = packet.pts
-                self._mux(out, packet)
+                self._mux(out, index, packet)
 
-    def _pass(self, out: Any, packet: Any) -> None:
+    def _pass(self, out: Any, index: int, packet: Any) -> None:
         """Copy one packet; those whose decoding time the container leaves open wait for the first that has one."""
-        index = packet.stream_index
         if packet.dts is None:
             self._undated.setdefault(index, []).append(packet)
             return
@@ -107,16 +128,16 @@ class Carrier:
         for back, early in enumerate(reversed(waiting), 1):
             early.dts = packet.dts - back * max(1, early.duration or 0)
         for ready in (*waiting, packet):
-            self._mux(out, ready)
+            self._mux(out, index, ready)
 
-    def _mux(self, out: Any, packet: Any) -> None:
+    def _mux(self, out: Any, index: int, packet: Any) -> None:
         if packet.pts is not None or packet.dts is not None:
-            packet.stream = self._targets[packet.stream_index]
+            packet.stream = self._targets[index]
             out.mux(packet)
 
     def close(self) -> None:
         """Let go of the source."""
-        self._next = None
+        self._lines = []
         if self._open:
             self._open = False
             self._feed.release()

@@ -92,7 +92,7 @@ def _is_text(name: str) -> bool:
 
 def for_libav(path: str, *, write: bool = False) -> Any:
     """What libav opens as that very file, even when it is called ``http:...``, ``pipe:`` or is no valid text."""
-    return "file:" + path if _is_text(path) else _Descriptor(path, write=write)
+    return "file:" + path if _is_text(path) else Descriptor(path, write=write)
 
 
 def for_sndfile(path: str) -> str | bytes:
@@ -100,22 +100,26 @@ def for_sndfile(path: str) -> str | bytes:
     return path if _is_text(path) else os.fsencode(path)
 
 
-class _Descriptor:
+class Descriptor:
     """A file whose name is no valid text, as an object with the methods that PyAV looks for."""
 
     def __init__(self, path: str, *, write: bool) -> None:
         self._fd = os.open(path, os.O_RDWR if write else os.O_RDONLY)
 
     def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes."""
         return os.read(self._fd, size)
 
     def write(self, data: bytes) -> int:
+        """Write, and say how much."""
         return os.write(self._fd, data)
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        """Go there."""
         return os.lseek(self._fd, offset, whence)
 
     def tell(self) -> int:
+        """The place."""
         return os.lseek(self._fd, 0, os.SEEK_CUR)
 
     def __del__(self) -> None:

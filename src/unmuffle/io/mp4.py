@@ -1,10 +1,11 @@
 """Hours of MP4 in little memory.
 
 An MP4 file describes each packet in its index (``moov``), which libav expands to some 40 bytes a packet when it reads
-and 80 when it writes: ten hours of video are 2.6 million packets. Two measures keep that small:
+and 80 when it writes: ten hours of video are 2.6 million packets. Three measures keep that small:
 
 - Reading: to honour edit lists libav builds the index twice. :func:`reading_options` finds out whether the lists of a
   large file do no more than skip the encoders' delay, which the simple way of reading does too.
+- Reading pictures: they are copied from the index as it lies in the file (:mod:`.tables`).
 - Writing: beyond :data:`FRAGMENT_HOURS` the file is written in fragments, each with an index of its own. (Not when
   pictures are hidden by an edit list, nor with MP3 inside: libav does not restore those from fragments.)
 """
@@ -15,6 +16,7 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 #: Indices smaller than this (about an hour of video) are read the ordinary way.
@@ -28,6 +30,24 @@ FRAGMENT_OPTIONS: Final = {"frag_duration": "60000000", "movflags": "+delay_moov
 _DELAY_S: Final = 0.25
 _CONTAINERS: Final = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts"})
 _AAC: Final = 0x40
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box of a track.
+
+    Attributes:
+        begin, end: of its payload in the file.
+        head: the first bytes of it, 4 KiB at most.
+    """
+
+    begin: int
+    end: int
+    head: bytes
+
+
+Boxes = dict[bytes, Box]
+"""Of one track, by their kind: the first of each."""
 
 
 def boxes(stream: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
@@ -46,15 +66,32 @@ def boxes(stream: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, 
         start += length
 
 
-def _walk(stream: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and first 4 KiB of every box inside, depth first."""
+def _walk(stream: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, Box]]:
+    """Every box inside, depth first."""
     for kind, begin, stop in boxes(stream, start, end):
         if kind in _CONTAINERS:
-            yield kind, b""
+            yield kind, Box(begin, stop, b"")
             yield from _walk(stream, begin, stop)
         else:
             stream.seek(begin)
-            yield kind, stream.read(min(4096, stop - begin))
+            yield kind, Box(begin, stop, stream.read(min(4096, stop - begin)))
+
+
+def tracks_of(path: str) -> tuple[int, list[Boxes]]:
+    """Units of a second in which the movie counts, and the boxes of its tracks; (0, []) if it is no MP4 file."""
+    index = _index_of(path)
+    scale: int = 0
+    tracks: list[Boxes] = []
+    if index is not None:
+        with open(path, "rb") as stream:
+            for kind, box in _walk(stream, *index):
+                if kind == b"mvhd":
+                    scale = struct.unpack(">I", box.head[20:24] if box.head[0] else box.head[12:16])[0]
+                elif kind == b"trak":
+                    tracks.append({})
+                elif tracks:
+                    tracks[-1].setdefault(kind, box)
+    return scale, tracks
 
 
 def has_long_index(path: str) -> bool:
@@ -75,12 +112,11 @@ def reading_options(path: str) -> dict[str, str]:
 
 def edits_are_simple(path: str) -> bool:
     """Do the edit lists (if it is an MP4 file) only skip encoders' delays and let tracks begin late?"""
-    index = _index_of(path)
-    if index is None:
-        return True
     try:
-        with open(path, "rb") as stream:
-            return _only_delays(stream, *index)
+        if _index_of(path) is None:
+            return True
+        scale, tracks = tracks_of(path)
+        return bool(tracks) and scale > 0 and all(_only_delays(track, scale) for track in tracks)
     except (struct.error, IndexError):
         return False
 
@@ -96,38 +132,45 @@ def _index_of(path: str) -> tuple[int, int] | None:
     return None
 
 
-def _only_delays(stream: BinaryIO, begin: int, stop: int) -> bool:
-    movie_scale = 0
-    tracks: list[dict[bytes, bytes]] = []
-    for kind, data in _walk(stream, begin, stop):
-        if kind == b"mvhd":
-            movie_scale = struct.unpack(">I", data[20:24] if data[0] else data[12:16])[0]
-        elif kind == b"trak":
-            tracks.append({})
-        elif kind in (b"mdhd", b"elst", b"hdlr", b"stsd") and tracks:
-            tracks[-1].setdefault(kind, data)
-    return bool(tracks) and movie_scale > 0 and all(_track_only_delays(track, movie_scale) for track in tracks)
-
-
-def _track_only_delays(track: dict[bytes, bytes], movie_scale: int) -> bool:
-    head, edits = track.get(b"mdhd", b""), track.get(b"elst", b"")
-    if not head:
-        return False
+def time_scale(track: Boxes) -> tuple[int, int]:
+    """Units of a second in which a track counts, and its length in them."""
+    head = track[b"mdhd"].head
     scale, length = struct.unpack(">IQ", head[20:32]) if head[0] else struct.unpack(">II", head[12:20])
-    if track.get(b"hdlr", b"")[8:12] == b"soun" and not _delay_is_known(track.get(b"stsd", b"")):
-        return False
-    if not edits:
-        return True
-    wide, count = edits[0], struct.unpack(">I", edits[4:8])[0]
+    return scale, length
+
+
+def edits(track: Boxes) -> tuple[int, list[tuple[int, int, int]]]:
+    """Silence before a track (in the movie's units), and its edits: duration, begin in the medium, rate."""
+    if b"elst" not in track:
+        return 0, []
+    head = track[b"elst"].head
+    wide, count = head[0], struct.unpack(">I", head[4:8])[0]
     entry = struct.Struct(">Qqi" if wide else ">Iii")
-    entries = [entry.unpack_from(edits, 8 + i * entry.size) for i in range(min(count, 3))]
-    if entries and entries[0][1] == -1:
-        entries = entries[1:]  # an empty edit: the track begins late
-    if len(entries) != 1 or count > 2:
+    entries = [entry.unpack_from(head, 8 + i * entry.size) for i in range(min(count, 3))]
+    if entries and entries[0][1] == -1:  # an empty edit: the track begins late
+        return entries[0][0], entries[1:]
+    return 0, entries
+
+
+def _only_delays(track: Boxes, movie_scale: int) -> bool:
+    if b"mdhd" not in track:
+        return False
+    scale, length = time_scale(track)
+    if is_of(track, b"soun") and not _delay_is_known(track[b"stsd"].head if b"stsd" in track else b""):
+        return False
+    if b"elst" not in track:
+        return True
+    _, entries = edits(track)
+    if len(entries) != 1:
         return False
     duration, skipped, rate = entries[0]
     ends_with_media = duration == 0 or duration / movie_scale >= (length - skipped) / scale - 0.1
     return rate == 1 << 16 and 0 <= skipped <= _DELAY_S * scale and ends_with_media
+
+
+def is_of(track: Boxes, kind: bytes) -> bool:
+    """Does the track hold that kind of medium: ``soun``, ``vide``?"""
+    return b"hdlr" in track and track[b"hdlr"].head[8:12] == kind
 
 
 def _delay_is_known(description: bytes) -> bool:
