@@ -65,7 +65,7 @@ def test_families_do_not_know_each_other(path):
             assert name[2] == family, f"{family} imports {name[2]}"
 
 
-HEAVY = ["webrtcvad", "torch", "onnxruntime", "sounddevice", "matplotlib", "numba", "pesq", "pystoi", "pyroomacoustics", "typer", "rich", "av"]
+HEAVY = ["webrtcvad", "torch", "onnxruntime", "sounddevice", "matplotlib", "numba", "pesq", "pystoi", "pyroomacoustics", "typer", "rich", "av", "diskcache"]
 
 
 @pytest.mark.parametrize(

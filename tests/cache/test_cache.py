@@ -2,17 +2,18 @@
 
 import dataclasses
 import os
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
-from unmuffle.cache import disk, enhance_file, open_cache
+from unmuffle.cache import enhance_file, open_cache
 from unmuffle.cache.disk import DiskStore
 from unmuffle.cache.front import default_folder
 from unmuffle.cache.key import code_digest, file_digest, key_of, library_versions
@@ -36,12 +37,18 @@ def cache(tmp_path):
 
 
 def files(cache):
-    return sorted(p for p in cache.folder.rglob("*") if p.is_file())
+    """Contents, and whatever else lies about."""
+    return sorted(p for p in cache.folder.rglob("*") if p.is_file() and p.name not in ("cache.db", ".tidied"))
 
 
 def content(cache):
-    (found,) = [p for p in files(cache) if "~" in p.name]
+    (found,) = files(cache)
     return found
+
+
+def sql(cache, statement, *values):
+    with closing(sqlite3.connect(cache.folder / "cache.db", isolation_level=None)) as database:
+        return database.execute(statement, values).fetchall()
 
 
 # -- the key -------------------------------------------------------------------------------------
@@ -166,10 +173,25 @@ DAMAGES = {
     "empty": lambda c: os.truncate(content(c), 0),
     "longer": lambda c: content(c).write_bytes(content(c).read_bytes() + b"x"),
     "content gone": lambda c: content(c).unlink(),
-    "header truncated": lambda c: os.truncate(next(p for p in files(c) if p.suffix == ".json"), 30),
-    "header of another": lambda c: next(p for p in files(c) if p.suffix == ".json").write_text("{}"),
-    "header odd": lambda c: next(p for p in files(c) if p.suffix == ".json").write_bytes(b"\xff\x00[[["),
-}
+    "content a pipe": lambda c: (content(c).unlink(), os.mkfifo(next(c.folder.glob("??")) / ("0" * 30 + ".val")),
+                                 sql(c, "UPDATE Cache SET filename = substr(filename, 1, 3) || ?", "0" * 30 + ".val")),
+    "header truncated": lambda c: sql(c, "UPDATE Cache SET value = substr(value, 1, 30)"),
+    "header of another": lambda c: sql(c, "UPDATE Cache SET value = '{}'"),
+    "header odd": lambda c: sql(c, "UPDATE Cache SET value = ?", b"\xff\x00[[["),
+    "header no text": lambda c: sql(c, "UPDATE Cache SET value = CAST(? AS TEXT)", b"\xff\x00[[["),
+    "header deep": lambda c: sql(c, "UPDATE Cache SET value = ?", "[" * 100_000),
+    "header without a time": lambda c: sql(c, "UPDATE Cache SET value = replace(value, '\"made_s\": ', '\"made_s\": \"x\", \"y\": ')"),
+    "header gone": lambda c: sql(c, "UPDATE Cache SET value = NULL"),
+    "name gone": lambda c: sql(c, "UPDATE Cache SET filename = NULL"),
+    "another mode": lambda c: sql(c, "UPDATE Cache SET mode = 3"),
+    "database rubbish": lambda c: (c.folder / "cache.db").write_bytes(b"rubbish" * 1000),
+    "database empty": lambda c: os.truncate(c.folder / "cache.db", 0),
+    "database truncated": lambda c: os.truncate(c.folder / "cache.db", 100),
+    "database cut": lambda c: os.truncate(c.folder / "cache.db", 9000),
+    "table dropped": lambda c: sql(c, "DROP TABLE Cache"),
+    "settings dropped": lambda c: sql(c, "DROP TABLE Settings"),
+    "column renamed": lambda c: sql(c, "ALTER TABLE Cache RENAME COLUMN filename TO no"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -180,14 +202,15 @@ def test_a_damaged_entry_is_made_anew_and_never_given_back(tmp_path, cache, talk
     assert enhance_file(cache, talk, tmp_path / "b.wav")[1] == "miss"
     assert (tmp_path / "b.wav").read_bytes() == want
     assert cache.counts.damaged == 1
+    assert cache.counts.failed == 0
+    assert len([p for p in files(cache) if p.is_file()]) == 1 + (damage == "name gone")  # a file without a name is swept later
     assert enhance_file(cache, talk, tmp_path / "c.wav")[1] == "hit"
     assert (tmp_path / "c.wav").read_bytes() == want
 
 
 def test_an_entry_under_the_wrong_key_is_damaged(tmp_path, cache, talk):
     cache.keep("ab" + "0" * 62, talk, {})
-    header = next(p for p in files(cache) if p.suffix == ".json")
-    header.rename(header.with_name("ab" + "1" * 62 + ".json"))
+    sql(cache, "UPDATE Cache SET key = ?", "ab" + "1" * 62)
     assert cache.fetch("ab" + "1" * 62, tmp_path / "x") is None
     assert cache.counts.damaged == 1
 
@@ -206,7 +229,7 @@ def test_a_folder_that_cannot_be_used(tmp_path, talk, cache, monkeypatch):
     assert enhance_file(cache, talk, tmp_path / "a.wav")[1] == "miss"
     assert (tmp_path / "a.wav").stat().st_size > 30000
     assert cache.counts.failed == 1
-    assert [p for p in files(cache) if ".part" in p.name] == []
+    assert files(cache) == []
 
 
 def test_headers_that_are_none():
@@ -232,8 +255,6 @@ def has(cache, key, tmp_path):
 def test_the_least_recently_used_go_first(tmp_path):
     cache = DiskStore(tmp_path / "cache", limit_bytes=55_000)
     keys = [put(cache, tmp_path, i) for i in range(5)]
-    for age, key in enumerate(reversed(keys)):  # file systems count in steps of up to a second
-        os.utime(cache._header(key), (time.time() - 100 - age,) * 2)
     assert has(cache, keys[0], tmp_path)  # used again
     put(cache, tmp_path, 5)
     # Down to 90 % of the limit: two of 10 kB have gone, the oldest that nobody used.
@@ -244,7 +265,7 @@ def test_the_least_recently_used_go_first(tmp_path):
 
 def test_what_is_too_large_or_too_old(tmp_path, monkeypatch):
     now = time.time()
-    monkeypatch.setattr(disk, "time", SimpleNamespace(time=lambda: now, time_ns=lambda: int(1e9 * now)))
+    monkeypatch.setattr(time, "time", lambda: now)
     cache = DiskStore(tmp_path / "cache", limit_bytes=5000, ttl_s=0.3)
     (tmp_path / "large").write_bytes(bytes(5001))
     assert not cache.keep("00" + "0" * 62, tmp_path / "large", {})
@@ -266,13 +287,17 @@ def test_what_is_too_large_or_too_old(tmp_path, monkeypatch):
 def test_what_a_killed_process_left_is_tidied_up(tmp_path):
     cache = DiskStore(tmp_path / "cache")
     key = put(cache, tmp_path, 1)
-    shard = cache.folder / "01"
-    for name in (".0123.part", "01" + "1" * 62 + "~" + "2" * 64):
-        (shard / name).write_bytes(b"left")
-        os.utime(shard / name, (1, 1))
-    (shard / ".new.part").write_bytes(b"being written")
-    cache.clean()
-    assert sorted(p.name for p in files(cache)) == sorted([".new.part", f"{key}.json", content(cache).name])
+    kept = content(cache)
+    left = [cache.folder / ".0123456789abcdef.part", kept.with_name("0" * 30 + ".val")]
+    mine = [kept.with_name("notes.val"), cache.folder / "notes.part"]
+    for path in (*left, *mine):
+        path.write_bytes(b"left")
+        os.utime(path, (1, 1))
+    new = kept.with_name("1" * 30 + ".val")
+    new.write_bytes(b"being written")
+    os.utime(cache.folder / ".tidied", (1, 1))
+    DiskStore(cache.folder)
+    assert files(cache) == sorted([kept, new, *mine])
     assert has(cache, key, tmp_path)
 
 
@@ -300,8 +325,12 @@ print(bad, cache.counts.failed, cache.counts.hits)
 """
 
 
-def test_several_processes_at_once(tmp_path):
+@pytest.mark.parametrize("before", [None, b"rubbish" * 1000])
+def test_several_processes_at_once(tmp_path, before):
     """Same keys, different contents, eviction going on: every hit is one of the contents, whole."""
+    (tmp_path / "cache").mkdir()
+    if before is not None:
+        (tmp_path / "cache" / "cache.db").write_bytes(before)
     environment = {**os.environ, "PYTHONPATH": str(SRC)}
     args = [sys.executable, "-c", WRITER, str(tmp_path / "cache")]
     processes = [
@@ -324,7 +353,7 @@ def test_a_writer_that_is_killed_leaves_nothing_that_is_given_back(tmp_path):
             stdout=subprocess.DEVNULL, env=environment,
         )  # fmt: skip
         end = time.monotonic() + 180
-        while not list((tmp_path / "cache").glob("*/*~*")) and process.poll() is None:
+        while not list((tmp_path / "cache").glob("*/*.val")) and process.poll() is None:
             assert time.monotonic() < end
             time.sleep(0.005)
         time.sleep(delay)

@@ -35,7 +35,7 @@ def test_the_second_time_is_a_copy(unmuffle, tmp_path):
     code, out, _ = unmuffle("a.wav", "-o", "2.wav", "--cache", "--json")
     assert json.loads(out)["notes"] == ["taken from the cache"]
     assert (tmp_path / "1.wav").read_bytes() == (tmp_path / "2.wav").read_bytes()
-    assert list((tmp_path / "home" / "unmuffle").glob("*/*.json"))
+    assert list((tmp_path / "home" / "unmuffle").glob("*/*.val"))
 
 
 def test_several_files_and_a_folder_of_choice(unmuffle, tmp_path):

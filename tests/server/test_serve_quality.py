@@ -171,7 +171,7 @@ def test_a_file_that_comes_twice_is_enhanced_once(server, tmp_path, rng):
     other = post(f"{server.url}/enhance?method=wiener&strength=6", content=data)
     assert other.content != first.content
     # Damage: never given back.
-    for path in (server.folder / "cache").glob("*/*~*"):
+    for path in (server.folder / "cache").glob("*/*.val"):
         path.write_bytes(path.read_bytes()[:-2])
     third = post(f"{server.url}/enhance?method=wiener", content=data)
     assert third.content == first.content

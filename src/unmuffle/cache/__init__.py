@@ -4,6 +4,7 @@
 key            what makes two enhancements the same
 store          what a place for results must do, and how the entries look
 disk           results as files in a folder: the default
+index          the folder's database: ``diskcache``, kept from unpickling anything
 redis          results in Redis, for services that share them (extra ``redis``)
 front          ``open_cache``, and ``enhance_file`` through a cache
 =============  ==============================================================================

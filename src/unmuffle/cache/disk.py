@@ -1,44 +1,50 @@
-r"""Results as files in a folder.
+r"""Results as files in a folder, found by a database (``diskcache``, see `index`).
 
-::
+The contents are plain files: an hour of sound is hundreds of megabytes, which the kernel copies without a trip through
+this process (on btrfs and xfs without any copying). The database knows the rest. A content is written first, then its
+row; two processes that store the same key do no harm, the last wins. What a killed process has left is removed an hour
+later, when a store is opened (at most once an hour: with ten thousand entries it takes a tenth of a second).
 
-    folder/ab/abcdef...~e3b0c4...     the content; the name holds the key and the content's own digest
-    folder/ab/abcdef....json          the header, which points to the content; written last
+The least recently used go first when the contents are over the size limit. Entries older than the time to live are
+removed when they are met. The content is checked against its digest while it is copied; what does not match is removed
+and counts as absent. A database that is damaged is replaced by an empty one, and all contents are removed; one that
+another process holds for long is done without.
 
-Plain files instead of a database: an hour of sound is hundreds of megabytes, which the kernel copies without a trip
-through this process (on btrfs and xfs without any copying), and nothing in the folder is ever executed or unpickled.
-Both files are written under a temporary name and renamed. Two processes that store the same key do no harm: equal
-contents have equal names; of different ones the last header wins, and the other content is removed in a later clean-up.
-
-A hit sets the header's time of modification: the least recently used go first when the folder is over its size limit.
-Entries older than the time to live are removed when they are met. The content is checked against its digest while it is
-copied; what does not match is removed and counts as absent.
-
-Only this user can read the folder (mode 0700 when it is made here).
-
-Not ``diskcache``, the usual library for this: it unpickles what it finds in its folder (CVE-2025-69872), its last
-release (5.6.3, 2023) has no remedy and no successor, and whoever installs us would find it in every security scan.
+Only this user can read the folder (mode 0700 when it is made here) and the files in it. Nothing in it is ever unpickled
+or run: `index` says how, and why CVE-2025-69872 does not apply.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
+import sqlite3
+import stat
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+from diskcache import Timeout
+from diskcache.core import DBNAME
 
 from ..errors import OutputError, ParameterError
+from .index import FAULTS, NAME, Entry, Index, identity, open_index
 from .key import file_digest
 from .store import Counts, Header, Store
 
+_T = TypeVar("_T")
+
 _NO_RANGE: Final = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM)
-_ORPHAN_S: Final = 3600.0  # a content without a header, or a temporary file, that is older belongs to nobody
-_LOWER: Final = 0.9  # clean up to this share of the limit, so that not every store has to
+_ORPHAN_S: Final = 3600.0  # a content without a row, or a temporary file, that is older belongs to nobody
+_PART: Final = re.compile(r"\.(probe\.)?[0-9a-f]+\.part")
+# Before there was a database, a header and a content lay beside each other, named by key and digest.
+_FORMER: Final = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{62}(\.json|~[0-9a-f]{64})|\.[0-9a-f]{16}\.part)")
 
 
 class DiskStore(Store):
@@ -50,164 +56,193 @@ class DiskStore(Store):
         ttl_s: how long an entry is kept after it was made.
 
     Raises:
-        OutputError: the folder cannot be made or written to.
+        OutputError: the folder cannot be made or written to, or has another program's database in it.
     """
 
     def __init__(self, folder: str | os.PathLike[str], limit_bytes: int = 4 << 30, ttl_s: float = 30 * 86400.0) -> None:
         if limit_bytes <= 0 or not ttl_s > 0:
             raise ParameterError(f"limit = {limit_bytes!r} bytes, time to live = {ttl_s!r} s; give more than 0")
-        self.folder = Path(folder).expanduser()
+        self.folder = Path(os.path.expandvars(Path(folder).expanduser()))  # as the database does
         self._limit = limit_bytes
         self._ttl_s = ttl_s
+        self._index: Index | None = None
         self.counts = Counts()
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make_folder()
             probe = self.folder / f".probe.{secrets.token_hex(6)}.part"
             probe.touch()
             probe.unlink()
         except OSError as error:
             raise OutputError(f"the cache {str(self.folder)!r} cannot be used: {error.strerror or error}") from None
+        self._tidied = self.folder / ".tidied"
+        with suppress(OSError):
+            if 0 <= time.time() - self._tidied.stat().st_mtime < _ORPHAN_S:
+                return
+        self.clean()
 
-    def _header(self, key: str) -> Path:
-        return self.folder / key[:2] / f"{key}.json"
-
-    def _content(self, key: str, sha256: str) -> Path:
-        return self.folder / key[:2] / f"{key}~{sha256}"
+    def _make_folder(self) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def fetch(self, key: str, destination: Path) -> dict[str, Any] | None:
         """Copy the content to ``destination``, verified."""
-        path = self._header(key)
-        try:
-            made = path.stat().st_mtime_ns
-            header = Header.decoded(path.read_bytes())
-        except OSError:
+
+        def look(index: Index) -> Entry | None:
+            found: Entry | None = index.get(key)
+            if found is None:  # or out of date
+                self.counts.evicted += index.expire()
+            return found
+
+        entry = self._with_index(look)
+        if entry is None:
             self.counts.misses += 1
             return None
-        if header is None or header.facts.get("key") != key:
-            self._damaged(path)
+        header = entry.header
+        made = header.facts.get("made_s") if header is not None else None
+        if entry.name is None or header is None or header.facts.get("key") != key or not isinstance(made, float):
+            self._damaged(key, entry)
             return None
-        if time.time() - float(header.facts.get("made_s", 0.0)) > self._ttl_s:
-            self._remove(path, self._content(key, header.sha256))
-            self.counts.evicted += 1
+        if not time.time() - made <= self._ttl_s:  # whoever stored it may keep it for longer
+            self.counts.evicted += self._drop(key, entry)
             self.counts.misses += 1
             return None
-        content = self._content(key, header.sha256)
+        content = self.folder / entry.name
         try:
-            good = content.stat().st_size == header.size and _copy_verified(content, destination, header.sha256)
+            found = content.stat()
+            good = stat.S_ISREG(found.st_mode) and found.st_size == header.size
+            good = good and _copy_verified(content, destination, header.sha256)
         except FileNotFoundError:
-            if not content.exists():  # removed by another process between two looks, or by hand
-                self._damaged(path)
-                return None
-            raise  # the destination's folder is not there: not our fault
+            if content.exists():
+                raise  # the destination's folder is not there: not our fault
+            good = False  # removed by another process between two looks, or by hand
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
             good = False
         if not good:
-            self._damaged(path, content)
+            self._damaged(key, entry)
             return None
-        with suppress(OSError):
-            os.utime(path, ns=(time.time_ns(), max(made + 1, time.time_ns())))
         self.counts.hits += 1
         return header.facts
 
     def keep(self, key: str, source: Path, facts: dict[str, Any]) -> bool:
         """Copy the file into the folder."""
-        temporary: Path | None = None
+
+        def store(index: Index) -> bool:
+            name, path = index.disk.filename()
+            content = Path(path)
+            stored = False
+            try:
+                content.parent.mkdir(mode=0o700, exist_ok=True)
+                content.touch(0o600, exist_ok=False)
+                digest = _copy_hashed(source, content)
+                header = Header(content.stat().st_size, digest, {**facts, "key": key, "made_s": time.time()})
+                stored = index.set(key, Entry(name, header), expire=self._ttl_s)
+            finally:
+                if not stored:
+                    index.disk.remove(name)
+            return stored
+
         try:
-            size = source.stat().st_size
-            if size > self._limit:
+            if source.stat().st_size > self._limit:
                 self.counts.skipped += 1
                 return False
-            path = self._header(key)
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            temporary = path.parent / f".{secrets.token_hex(8)}.part"
-            digest = _copy_hashed(source, temporary)
-            header = Header(temporary.stat().st_size, digest, {**facts, "key": key, "made_s": time.time()})
-            os.replace(temporary, self._content(key, digest))
-            temporary.write_bytes(header.encoded())
-            os.replace(temporary, path)
         except OSError:
             self.counts.failed += 1
             return False
-        finally:
-            if temporary is not None:
-                with suppress(OSError):
-                    temporary.unlink()
+        if not self._with_index(store):
+            return False
         self.counts.stored += 1
-        self.clean()
+        self._with_index(self._make_room)
         return True
 
     def clean(self) -> None:
         """Remove what is too old, what belongs to nobody, and the least recently used over the limit."""
-        now = time.time()
-        entries: list[tuple[float, int, Path, Path]] = []
-        contents: dict[str, tuple[Path, os.stat_result]] = {}
-        headers: list[tuple[Path, float]] = []
-        for shard in self._scan(self.folder):
-            for found in self._scan(shard.path) if shard.is_dir() else ():
-                with suppress(OSError):
-                    if found.name.endswith(".json"):
-                        headers.append((Path(found.path), found.stat().st_mtime))
-                    elif "~" in found.name:
-                        contents[found.name] = (Path(found.path), found.stat())
-                    elif now - found.stat().st_mtime > _ORPHAN_S:
-                        os.unlink(found.path)
-        for path, used in headers:
-            try:
-                header = Header.decoded(path.read_bytes())
-            except OSError:
-                continue
-            held = None if header is None else contents.pop(f"{path.stem}~{header.sha256}", None)
-            if header is None or held is None:
-                self._remove(path)
-            elif now - float(header.facts.get("made_s", 0.0)) > self._ttl_s:
-                self._remove(path, held[0])
-                self.counts.evicted += 1
-            else:
-                entries.append((used, held[1].st_size, path, held[0]))
-        for orphan, stat in contents.values():  # another process may be about to write its header
-            if now - stat.st_mtime > _ORPHAN_S:
-                self._remove(orphan)
-        total = sum(size for _, size, *_ in entries)
-        if total <= self._limit:
-            return
-        for _, size, path, content in sorted(entries):
-            self._remove(path, content)
-            self.counts.evicted += 1
-            total -= size
-            if total <= _LOWER * self._limit:
-                return
+
+        def tidy(index: Index) -> set[str]:
+            self._make_room(index)
+            bad, names = index.weed()
+            self.counts.damaged += bad
+            return names
+
+        known = self._with_index(tidy)
+        if known is not None:
+            self._sweep(known, _ORPHAN_S)
+            with suppress(OSError):
+                self._tidied.touch(0o600)
+
+    def _make_room(self, index: Index) -> None:
+        self.counts.evicted += index.expire()
+        self.counts.evicted += index.make_room(self._limit)
 
     def size(self) -> tuple[int, int]:
         """Entries, and bytes of their contents."""
-        sizes = [
-            found.stat().st_size
-            for shard in self._scan(self.folder)
-            if shard.is_dir()
-            for found in self._scan(shard.path)
-            if "~" in found.name
-        ]
-        return len(sizes), sum(sizes)
+        return self._with_index(Index.held) or (0, 0)
 
-    @staticmethod
-    def _scan(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
-        try:
-            with os.scandir(folder) as found:
-                return list(found)
-        except OSError:
-            return []
+    def _with_index(self, work: Callable[[Index], _T]) -> _T | None:
+        """What ``work`` gives for the database; ``None`` if that cannot be used. A damaged one is first replaced."""
+        broken = None
+        for _ in range(2):
+            index, used = self._index, identity(self.folder / DBNAME)
+            try:
+                if index is None or used is None:
+                    index = self._index = self._opened(broken)
+                return work(index)
+            except FAULTS as error:
+                self._index = None  # it is looked at as a whole then
+                if type(error) is sqlite3.DatabaseError:  # no database, or a malformed one; its kinds say less
+                    broken = used
+            except (Timeout, OSError):
+                self._index = None
+                break
+            finally:
+                if index is not None:
+                    index.close()
+        self.counts.failed += 1
+        return None
 
-    def _damaged(self, *paths: Path) -> None:
-        self.counts.damaged += 1
-        self.counts.misses += 1
-        self._remove(*paths)
+    def _opened(self, broken: tuple[int, int] | None) -> Index:
+        self._make_folder()
+        index, damaged = open_index(self.folder, broken)
+        if damaged:
+            self.counts.damaged += 1
+            self._sweep(set(), 0.0)
+        return index
 
-    @staticmethod
-    def _remove(*paths: Path) -> None:
-        for path in paths:
+    def _sweep(self, known: set[str], age_s: float) -> None:
+        """Remove files that nobody knows and that are older than that, and those of the former layout."""
+        before = time.time() - age_s
+        for found in _scan(self.folder):
             with suppress(OSError):
-                path.unlink()
+                if _PART.fullmatch(found.name) and found.stat().st_mtime <= before:
+                    os.unlink(found.path)
+            for file in _scan(found.path) if found.is_dir(follow_symlinks=False) else ():
+                name = f"{found.name}/{file.name}"
+                with suppress(OSError):
+                    lost = NAME.fullmatch(name) and name not in known and file.stat().st_mtime <= before
+                    if lost or _FORMER.fullmatch(name):
+                        os.unlink(file.path)
+
+    def _damaged(self, key: str, entry: Entry) -> None:
+        self.counts.damaged += self._drop(key, entry)
+        self.counts.misses += 1
+
+    def _drop(self, key: str, entry: Entry) -> bool:
+        """Remove an entry, unless another process has put a new one in its place."""
+
+        def work(index: Index) -> bool:
+            with index.transact():
+                now: Entry | None = index.get(key)
+                return now is not None and now.name == entry.name and bool(index.delete(key))
+
+        return bool(self._with_index(work))
+
+
+def _scan(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except OSError:
+        return []
 
 
 def _copy_verified(source: Path, destination: Path, sha256: str) -> bool:

@@ -15,7 +15,6 @@ from ..engine.files import Progress, Report
 from ..engine.files import enhance_file as enhance_anew
 from ..errors import OutputError
 from ..io.atomic import AtomicFile, is_special
-from .disk import DiskStore
 from .key import enhancer_of, file_digest, key_of
 from .store import Store
 
@@ -54,6 +53,8 @@ def open_cache(
         from .redis import RedisStore
 
         return RedisStore(place, 64 << 20 if limit_bytes is None else limit_bytes, ttl_s)
+    from .disk import DiskStore
+
     return DiskStore(place, 4 << 30 if limit_bytes is None else limit_bytes, ttl_s)
 
 
@@ -83,9 +84,8 @@ def enhance_file(
     key = None if _off(source, output, settings) else _key(source, output, method, settings, extra or {})
     if key is None:
         return enhance_anew(source, output, method, progress=progress, **settings), OFF
-    facts = _fetch(cache, key, source, output)
-    if facts is not None:
-        report = Report(source, output, **facts)
+    report = _fetch(cache, key, source, output)
+    if report is not None:
         if progress is not None:
             progress(report.seconds, report.seconds)
         return replace(report, elapsed_s=time.perf_counter() - begun), HIT
@@ -133,17 +133,21 @@ def _key(source: str, output: str, method: Any, settings: Mapping[str, Any], ext
     return key_of(digest, enhancer_of(method, values, plain), {**plain, **formats, **extra})
 
 
-def _fetch(cache: Cache, key: str, source: str, output: str) -> dict[str, Any] | None:
-    """Facts of the report, with the output in its place; ``None``: not there."""
+def _fetch(cache: Cache, key: str, source: str, output: str) -> Report | None:
+    """The report, with the output in its place; ``None``: not there."""
     if os.path.exists(output) and os.path.samefile(source, output):
         return None  # --in-place: an ordinary run checks whether that is allowed
     file = AtomicFile(output)
     try:
         facts = cache.fetch(key, Path(file.temporary))
-        if facts is None or not isinstance(facts.get("report"), dict):
+        if facts is None:
+            return None
+        try:
+            report = Report(source, output, **facts["report"])
+        except (KeyError, TypeError):  # not written by us
             return None
         file.commit()
-        return dict(facts["report"])
+        return report
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutputError(f"{output!r} cannot be written: {error.strerror}") from None
@@ -151,5 +155,3 @@ def _fetch(cache: Cache, key: str, source: str, output: str) -> dict[str, Any] |
     finally:
         with suppress(OSError):
             file.discard()
-
-

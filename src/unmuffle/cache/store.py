@@ -62,7 +62,7 @@ class Header:
         try:
             table = json.loads(line)
             made = cls(table["size"], table["sha256"], table["facts"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return None
         good = isinstance(made.size, int) and isinstance(made.sha256, str) and isinstance(made.facts, dict)
         return made if good and len(made.sha256) == hashlib.sha256().digest_size * 2 else None

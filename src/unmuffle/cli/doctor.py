@@ -11,7 +11,7 @@ import typer
 from . import common
 from .live import devices_report
 
-CORE = ("numpy", "scipy", "soundfile", "soxr", "av", "onnxruntime", "typer", "rich")
+CORE = ("numpy", "scipy", "soundfile", "soxr", "av", "onnxruntime", "diskcache", "typer", "rich")
 EXTRAS = {
     "kalman": ("numba",),
     "metrics": ("pystoi",),
