@@ -20,7 +20,7 @@ from ..errors import InputError, MediaNotFoundError, NonFiniteError, OutputError
 from ..io import MediaInfo, MediaReader, MediaWriter, has_long_index, open_reader, open_writer, quantise
 from ..noise.profile import NoiseProfile, profile_from
 from ..signal.blocks import Fifo, Samples
-from ..signal.compiled import release
+from ..signal.compiled import keep_large_apart, release
 from ..signal.stft import StftSpec
 from .options import Options
 
@@ -202,6 +202,7 @@ def enhance_file(
 
 def _settle(options: Options) -> None:
     """Run a method for a moment, and give back the memory that only the loading of networks and libraries took."""
+    keep_large_apart()
     silence = np.zeros((2, round(SHORT_BLOCK_S * _USUAL_RATE)), np.float32)
     with suppress(UnmuffleError):  # it wants other channels, say: whoever enhances the file is told why
         options.enhancer(len(silence)).stream(_USUAL_RATE, len(silence)).process(silence)

@@ -14,6 +14,7 @@ probe, info    ``probe`` -> ``MediaInfo``: what is in a file
 samples        numbers in files and in memory: ``quantise``; why a copy is bit-exact
 wav            the WAV family: header, RF64, chunks, pipes
 sinks, carry   encoders; picture, subtitle and other streams copied untouched
+mp4, aside     hours of MP4 in little memory: pictures read beside libav (``tables``, ``fragments``, ``track``)
 formats        the table of containers and codecs
 integrity      does the file hold what its header promises?
 atomic, guard  whole or not at all; foreign exceptions translated to ours

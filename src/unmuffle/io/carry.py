@@ -14,10 +14,10 @@ from fractions import Fraction
 from typing import Any
 
 from unmuffle.errors import OutputError
+from unmuffle.io.aside import aside
 from unmuffle.io.feed import Feed
 from unmuffle.io.guard import LIBAV_ERROR
 from unmuffle.io.probe import is_cover, open_container
-from unmuffle.io.tables import aside
 
 # A cover comes before the first sample; this many packets on, it does not come at all.
 _COVER_SEARCH = 500

@@ -5,7 +5,7 @@ and 80 when it writes: ten hours of video are 2.6 million packets. Three measure
 
 - Reading: to honour edit lists libav builds the index twice. :func:`reading_options` finds out whether the lists of a
   large file do no more than skip the encoders' delay, which the simple way of reading does too.
-- Reading pictures: they are copied from the index as it lies in the file (:mod:`.tables`).
+- Reading pictures: they are copied from the index as it lies in the file (:mod:`.aside`).
 - Writing: beyond :data:`FRAGMENT_HOURS` the file is written in fragments, each with an index of its own. (Not when
   pictures are hidden by an edit list, nor with MP3 inside: libav does not restore those from fragments.)
 """
@@ -79,7 +79,7 @@ def _walk(stream: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, Box]]
 
 def tracks_of(path: str) -> tuple[int, list[Boxes]]:
     """Units of a second in which the movie counts, and the boxes of its tracks; (0, []) if it is no MP4 file."""
-    index = _index_of(path)
+    index = index_of(path)
     scale: int = 0
     tracks: list[Boxes] = []
     if index is not None:
@@ -99,10 +99,11 @@ def has_long_index(path: str) -> bool:
     if not os.path.isfile(path):  # of a pipe, no byte may be lost
         return False
     try:
-        index = _index_of(path)
+        index = index_of(path)
+        parts = fragments(path) if index is not None else []
     except OSError:  # whoever reads it says so
         return False
-    return index is not None and index[1] - index[0] >= LARGE_INDEX_BYTES
+    return index is not None and sum(end - begin for begin, end in (index, *parts)) >= LARGE_INDEX_BYTES
 
 
 def reading_options(path: str) -> dict[str, str]:
@@ -113,7 +114,7 @@ def reading_options(path: str) -> dict[str, str]:
 def edits_are_simple(path: str) -> bool:
     """Do the edit lists (if it is an MP4 file) only skip encoders' delays and let tracks begin late?"""
     try:
-        if _index_of(path) is None:
+        if index_of(path) is None:
             return True
         scale, tracks = tracks_of(path)
         return bool(tracks) and scale > 0 and all(_only_delays(track, scale) for track in tracks)
@@ -121,7 +122,14 @@ def edits_are_simple(path: str) -> bool:
         return False
 
 
-def _index_of(path: str) -> tuple[int, int] | None:
+def fragments(path: str) -> list[tuple[int, int]]:
+    """Where the payload of the index of each fragment (``moof``) lies."""
+    with open(path, "rb", buffering=0) as stream, suppress(struct.error):
+        return [(begin, end) for kind, begin, end in boxes(stream, 0, os.path.getsize(path)) if kind == b"moof"]
+    return []
+
+
+def index_of(path: str) -> tuple[int, int] | None:
     """Where the payload of ``moov`` lies; None if there is none."""
     with open(path, "rb") as stream:
         if stream.read(8)[4:] in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide"):

@@ -11,11 +11,11 @@ import av
 import soundfile
 
 from unmuffle.errors import MediaError, MediaNotFoundError, NotAudioError, TruncatedError
+from unmuffle.io.aside import aside, shortened
 from unmuffle.io.guard import LIBAV_ERROR, for_libav, for_sndfile, reading
 from unmuffle.io.info import MediaInfo
 from unmuffle.io.integrity import missing_bytes
 from unmuffle.io.mp4 import reading_options
-from unmuffle.io.tables import aside, shortened
 from unmuffle.io.wav import read_header
 
 # The demuxers that may look at a file. Left out on purpose: playlists and scripts (hls, concat, dash ...), which open
@@ -41,7 +41,7 @@ _SNDFILE_CODECS: Final = {"PCM_U8": "pcm_u8", "PCM_S8": "pcm_s8", "PCM_16": "pcm
 
 
 def open_container(path: str) -> Any:
-    """A libav input container over a local file; close it. It does not have the packets of :func:`~.tables.aside`."""
+    """A libav input container over a local file; close it. It does not have the packets of :func:`~.aside.aside`."""
     options = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file", **reading_options(path)}
     tracks = aside(path)
     file = shortened(path, tracks) if tracks else for_libav(path)

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 _MADV_DONTNEED = 4
+_M_MMAP_THRESHOLD = -3
+_LARGE_BYTES = 1 << 20
 
 
 def module(name: str) -> Any:
@@ -74,6 +76,19 @@ def release() -> None:
     advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     for start, length in areas:
         advise(start, length, _MADV_DONTNEED)
+
+
+def keep_large_apart() -> None:
+    """From now on, blocks of a megabyte and more are asked from the system one by one, and go back to it when freed.
+
+    glibc does so at first, but raises the limit to 32 MB once such a block was freed: the large tables of a file that
+    is opened for the second time then grow among everything else, which leaves holes as large as they are.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.mallopt(ctypes.c_int(_M_MMAP_THRESHOLD), ctypes.c_int(_LARGE_BYTES))
 
 
 def _clean_areas(table: str) -> Iterator[tuple[int, int]]:
