@@ -230,7 +230,11 @@ def test_what_is_there_of_a_file_that_was_cut_off(tmp_path: Path, muxer: dict[st
     whole, cut, target = (tmp_path / f"{name}.mp4" for name in ("whole", "cut", "out"))
     make_video(tmp_path / "a.mp4", sound=np.zeros((1, 8 * RATE), np.float32))
     remux(tmp_path / "a.mp4", whole, muxer)
-    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 3 // 4])
+    data = whole.read_bytes()
+    with open(whole, "rb") as file:
+        packets = [(begin, end) for kind, begin, end in mp4.boxes(file, 0, len(data)) if kind == b"mdat"]
+    begin, end = max(box for box in packets if box[0] < 0.7 * len(data))
+    cut.write_bytes(data[: begin + 3 * (end - begin) // 4])  # not in the index: no version of libav opens that
     with open_reader(cut, allow_truncated=True) as reader, open_writer(target, reader) as writer:
         for block in reader.blocks(1013):
             writer.write(block)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from io_helpers import RATE, click_against_picture_ms, copy, make_video, noise, picture_packets
 
 from unmuffle.errors import NotAudioError, OutputError
-from unmuffle.io import open_reader, open_writer, probe, read, write
+from unmuffle.io import mp4, open_reader, open_writer, probe, read, write
 
 VIDEOS = [
     ("a.mp4", {}), ("a.mov", {}), ("a.mkv", {}), ("a.ts", {}),
@@ -209,3 +211,25 @@ def test_foreign_chunks_of_wav_are_carried_byte_by_byte(tmp_path: Path) -> None:
     assert copied.endswith(ixml)
     assert struct.unpack("<I", copied[4:8])[0] == len(copied) - 8
     np.testing.assert_array_equal(read(tmp_path / "c.wav")[0], read(tmp_path / "a.wav")[0])
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg writes the text here")
+def test_text_that_ends_long_before_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted in microseconds, as ffmpeg does, the rest of a long file is longer than MP4 can say."""
+    monkeypatch.setattr(mp4, "LARGE_INDEX_BYTES", 0)
+    (tmp_path / "a.srt").write_text("1\n00:00:01,000 --> 00:00:02,500\nearly\n\n2\n00:00:03,000 --> 00:00:03,125\nlater\n")
+    inputs = ["-f", "lavfi", "-i", "anoisesrc=r=8000:a=0.02:d=5", "-i", str(tmp_path / "a.srt")]
+    inputs += ["-f", "lavfi", "-i", "color=s=32x32:r=0.1:d=2400", "-map", "0", "-map", "1", "-map", "2"]
+    words = ["ffmpeg", "-v", "error", *inputs, "-c:a", "aac", "-c:v", "mpeg4", "-c:s", "mov_text"]
+    subprocess.run([*words, str(tmp_path / "a.mp4")], check=True, stdin=subprocess.DEVNULL, timeout=300)
+
+    def lines(path: Path) -> list[tuple[str, float, float]]:
+        with av.open(str(path)) as container:
+            packets = [p for p in container.demux(subtitles=0) if p.size > 2]
+            return [(bytes(p)[2:7].decode(), float(p.pts * p.time_base), float(p.duration * p.time_base)) for p in packets]
+
+    copy(tmp_path / "a.mp4", tmp_path / "b.mp4")
+    given, taken = lines(tmp_path / "a.mp4"), lines(tmp_path / "b.mp4")
+    assert [text for text, *_ in taken] == [text for text, *_ in given]
+    assert len(given) == 2
+    np.testing.assert_allclose([t[1:] for t in taken], [t[1:] for t in given], atol=1e-4)

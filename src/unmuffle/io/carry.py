@@ -13,12 +13,18 @@ from contextlib import suppress
 from fractions import Fraction
 from typing import Any
 
+import av
+
 from unmuffle.errors import OutputError
 from unmuffle.io.aside import aside
 from unmuffle.io.feed import Feed
 from unmuffle.io.guard import LIBAV_ERROR
 from unmuffle.io.probe import is_cover, open_container
 
+# MP4 and MOV cannot say that a line of text, or the pause before the next, lasts longer than this many units. Text is
+# often counted in microseconds: in an hour of it such a pause is easily found.
+_LONGEST = (1 << 31) - 1
+_COARSE = Fraction(1, 10_000)
 # A cover comes before the first sample; this many packets on, it does not come at all.
 _COVER_SEARCH = 500
 
@@ -91,6 +97,9 @@ class Carrier:
         target.metadata.update(stream.metadata)
         with suppress(AttributeError, ValueError):
             target.disposition = int(stream.disposition)
+        length = stream.duration or (self._container.duration or 0) * Fraction(1, av.time_base) / stream.time_base
+        if stream.type == "subtitle" and length > _LONGEST:
+            target.time_base = _COARSE
         self._targets[stream.index] = target
 
     def ready(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, Final
@@ -42,10 +43,16 @@ _SNDFILE_CODECS: Final = {"PCM_U8": "pcm_u8", "PCM_S8": "pcm_s8", "PCM_16": "pcm
 
 def open_container(path: str) -> Any:
     """A libav input container over a local file; close it. It does not have the packets of :func:`~.aside.aside`."""
-    options = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file", **reading_options(path)}
     tracks = aside(path)
     file = shortened(path, tracks) if tracks else for_libav(path)
-    return av.open(file, "r", container_options=options, metadata_errors="replace")
+    return open_input(file, {"protocol_whitelist": "file", **reading_options(path)})
+
+
+def open_input(file: Any, options: Mapping[str, str]) -> Any:
+    """A libav input container over a name or a stream, for the kinds of files that are known here."""
+    # Tags that are no valid text: from 19 on PyAV replaces what is wrong by itself.
+    lenient = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+    return av.open(file, "r", container_options={"format_whitelist": DEMUXERS, **options}, **lenient)
 
 
 def choose_audio(container: Any) -> Any | None:

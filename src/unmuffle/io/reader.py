@@ -25,7 +25,7 @@ from unmuffle.io.atomic import is_special
 from unmuffle.io.feed import Feed
 from unmuffle.io.guard import LIBAV_ERROR, for_sndfile, reading
 from unmuffle.io.info import MediaInfo
-from unmuffle.io.probe import DEMUXERS, _probe_sndfile, describe, open_container, probe, truncated
+from unmuffle.io.probe import _probe_sndfile, describe, open_container, open_input, probe, truncated
 from unmuffle.io.samples import SAMPLE_BYTES, Samples, decode
 from unmuffle.io.wav import WavHeader, read_exactly, read_header
 
@@ -210,7 +210,7 @@ def _open_stream(name: str, raw: BinaryIO, allow_truncated: bool, *, close: bool
             duration_s=None if frames is None else frames / header.sample_rate,
         )  # fmt: skip
         return MediaReader(info, _WavSource(stream, header, name, allow_truncated, close=False), owned)
-    container = av.open(stream, "r", container_options={"format_whitelist": DEMUXERS}, metadata_errors="replace")
+    container = open_input(stream, {})
     try:
         info = describe(container, name)
         # To know when the sound begins beside a picture, packets were decoded that cannot be read again.
