@@ -30,8 +30,8 @@ MILLIONS = {
     # Two LSTMs 8 * 48 * 98, mixes 48 * 24 * 24 + 48 * 49 + 24 * 48 each, context 4 * 96 * 194 + ..., patches, taps.
     "bandwise": 0.192,
     "bandwise-low": 0.192,
-    # 130 * 64 + 64; GRUs of 3 * 76 * (64 + 78) and 3 * 76 * 154; 77 * 65.
-    "tiny": 0.081,
+    # Two GRUs 6 * 40 * 41, mixes 40 * 16 * 16 + 40 * 42 each, context 3 * 52 * (66 + 54) + 64 * 53, rows, gains.
+    "tiny": 0.069,
     # 4 * 256 * (161 + 258) + 4 * 256 * 514 + 257 * 161.
     "mask-lstm": 0.997,
     "r-ced": 0.033,  # as the paper states
@@ -104,7 +104,8 @@ def test_every_weight_learns(name: str) -> None:
     net(frames(net=net), *net.initial())[0].square().sum().backward()
     # A bias before a batch norm has no effect by construction.
     idle = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()]
-    assert all(n.endswith("bias") for n in idle)
+    # Whether somebody speaks is no part of the sound: scripts/train_tiny.py has a loss for it.
+    assert all(n.endswith("bias") or n.startswith("core.voice.") for n in idle)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -213,7 +214,7 @@ def test_meter_is_the_mean_of_what_there_was() -> None:
 @pytest.mark.parametrize(
     ("name", "sizes"),
     [
-        ("tiny", {"hidden": 0}),
+        ("tiny", {"context": 0}),
         ("mask-lstm", {"layers": 0}),
         ("r-ced", {"frames": 1}),
         ("unet", {"depth": 9}),

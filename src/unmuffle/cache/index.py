@@ -48,7 +48,7 @@ NAME: Final = re.compile(r"[0-9a-f]{2}/[0-9a-f]{30}\.val")
 _SETTINGS: Final = {
     **DEFAULT_SETTINGS,
     "eviction_policy": "least-recently-used",
-    "cull_limit": 0,  # only `Index.cull` makes room
+    "cull_limit": 0,  # only `Index.make_room` makes room
     "sqlite_journal_mode": "delete",
     "sqlite_mmap_size": 0,
     "sqlite_synchronous": 0,

@@ -146,6 +146,8 @@ def _axis(tensor: Any, users: Sequence[tuple[Any, int, bool]], recipe: str) -> i
             axes.add(0 if any(a.name == "transB" and a.i for a in node.attribute) else 1)
         elif node.op_type == "MatMul" and place == 1 and len(tensor.dims) == 2:
             axes.add(1)
+        elif node.op_type == "MatMul" and place == 1 and len(tensor.dims) == 3:
+            axes.add(0)  # a matrix for each of several features: each has a scale
         elif node.op_type == "Conv" and place == 1:
             axes.add(0)
         else:

@@ -51,7 +51,7 @@ def open_container(path: str) -> Any:
 def open_input(file: Any, options: Mapping[str, str]) -> Any:
     """A libav input container over a name or a stream, for the kinds of files that are known here."""
     # Tags that are no valid text: from 19 on PyAV replaces what is wrong by itself.
-    lenient = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+    lenient: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
     return av.open(file, "r", container_options={"format_whitelist": DEMUXERS, **options}, **lenient)
 
 

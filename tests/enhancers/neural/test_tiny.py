@@ -25,7 +25,7 @@ FACTS = {"name": "bands", "licence": "MIT", "data": {}, "recipe": {}, "scores": 
 
 def net() -> Tiny:
     torch.manual_seed(3)
-    made = nets.make("tiny", {"dense": 24, "hidden": 24}).eval()
+    made = nets.make("tiny", {"width": 12, "context": 16}).eval()
     assert isinstance(made, Tiny)
     with torch.no_grad():
         made.core.out.weight.mul_(6)

@@ -1,6 +1,6 @@
 r"""``tiny``: the trained network for small machines, of the class of RNNoise; under 100 kB.
 
-Bands, pitch and coherence are computed here (:mod:`.bands`, :mod:`.pitch`); a network of two small GRUs answers,
+Bands, pitch and coherence are computed here (:mod:`.bands`, :mod:`.pitch`); a network of small GRUs answers,
 for each of 32 bands, with a gain :math:`g` and the share :math:`r` of a comb filter at the pitch,
 
 .. math:: Y = g \, ((1 - r) X + r P),
