@@ -96,13 +96,13 @@ A very small causal network that removes noise from one voice, in real time, at 
 | licence of the weights | MIT; the recordings they were trained on have licences of their own, see below |
 | delay | 10 ms, and 20 ms with the 10 ms that have to be collected; no look-ahead beyond that |
 | rates | 8 to 192 kHz with one set of weights; 32 ERB bands below 8 kHz, above that the gain of the highest |
-| design | `unmuffle.train.nets.tiny`: two GRUs that all bands share and one that sees them all; gains, learned comb filter |
+| design | `unmuffle.train.nets.tiny`: two GRUs shared by all bands, one that sees all; gains, comb filter |
 
 ## Training
 
 {steps} steps of {batch} mixtures of 4 s ({hours:.0f} h heard, of {different} h of different mixtures) in
-{minutes:.0f} minutes of processor time. AdamW, cosine, averaged weights, seed {seed}. Loss: power-compressed energies and cross terms of
-bands after gain and comb filter, gains against the ideal ones, voice activity. Mixtures: -7 to 20 dB, one to three
+{minutes:.0f} minutes of processor time. AdamW, cosine, averaged weights, seed {seed}.
+Loss: power-compressed energies and cross terms of bands after gain and comb filter, gains against the ideal ones, voice activity. Mixtures: -7 to 20 dB, one to three
 noises, babble, music, whispers, singing, rooms, equalisers, speed, band limits, converters' edges, clipping; on voices
 whose own noise was lowered with `live` (as for `live` itself: half of them had it less than 40 dB below their loud
 parts). To repeat it:
