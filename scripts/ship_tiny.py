@@ -101,11 +101,11 @@ A very small causal network that removes noise from one voice, in real time, at 
 ## Training
 
 {steps} steps of {batch} mixtures of 4 s ({hours:.0f} h heard, of {different} h of different mixtures) in
-{minutes:.0f} minutes of processor time. AdamW, cosine, averaged weights, seed {seed}.
-Loss: power-compressed energies and cross terms of bands after gain and comb filter, gains against the ideal ones,
-voice activity. Mixtures: -7 to 20 dB, one to three noises, babble, music, whispers, singing, rooms, equalisers,
-speed, band limits, converters' edges, clipping; on voices whose own noise was lowered with `live` (as for `live` itself: half of them had it less than 40 dB below their loud
-parts). To repeat it:
+{minutes:.0f} minutes of processor time. AdamW, cosine, averaged weights, seed {seed}. Loss: power-compressed
+energies and cross terms of bands after gain and comb filter, gains against the ideal ones, voice activity. Mixtures:
+-7 to 20 dB, one to three noises, babble, music, whispers, singing, rooms, equalisers, speed, band limits, converters'
+edges, clipping; on voices whose own noise was lowered with `live` (as for `live` itself: half of them had it less than
+40 dB below their loud parts). To repeat it:
 
     unmuffle data pool MANIFEST -o RUN/pool --clean-voices live
     python scripts/train_tiny.py DATA/manifest.csv RUN {options}
