@@ -19,7 +19,7 @@ from unmuffle.errors import OutputError
 from unmuffle.io.aside import aside
 from unmuffle.io.feed import Feed
 from unmuffle.io.guard import LIBAV_ERROR
-from unmuffle.io.probe import is_cover, open_container
+from unmuffle.io.probe import flags_of, is_cover, open_container
 
 # MP4 and MOV cannot say that a line of text, or the pause before the next, lasts longer than this many units. Text is
 # often counted in microseconds: in an hour of it such a pause is easily found.
@@ -96,7 +96,7 @@ class Carrier:
             return
         target.metadata.update(stream.metadata)
         with suppress(AttributeError, ValueError):
-            target.disposition = int(stream.disposition)
+            target.disposition = flags_of(stream)
         length = stream.duration or (self._container.duration or 0) * Fraction(1, av.time_base) / stream.time_base
         if stream.type == "subtitle" and length > _LONGEST:
             target.time_base = _COARSE

@@ -55,16 +55,22 @@ def open_input(file: Any, options: Mapping[str, str]) -> Any:
     return av.open(file, "r", container_options={"format_whitelist": DEMUXERS, **options}, **lenient)
 
 
+def flags_of(stream: Any) -> int:
+    """What a stream is for: 1 the default one, 0x400 a cover, and others (libav's ``AV_DISPOSITION``)."""
+    flags = stream.disposition
+    return int(getattr(flags, "value", flags))  # before 18, PyAV's enumeration is not one of integers
+
+
 def choose_audio(container: Any) -> Any | None:
     """The track that is meant when nobody says which: the default one, else the first."""
     tracks = [stream for stream in container.streams.audio if stream.codec_context is not None]
-    flagged = [stream for stream in tracks if int(stream.disposition) & 1]
+    flagged = [stream for stream in tracks if flags_of(stream) & 1]
     return (flagged or tracks or [None])[0]
 
 
 def is_cover(stream: Any) -> bool:
     """Is this picture stream the cover of a record?"""
-    return stream.type == "video" and bool(int(stream.disposition) & 0x400)
+    return stream.type == "video" and bool(flags_of(stream) & 0x400)
 
 
 def check_file(path: str, *, allow_truncated: bool) -> None:

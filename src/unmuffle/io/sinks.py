@@ -22,6 +22,7 @@ from unmuffle.io.carry import Carrier, add_covers, cover_text
 from unmuffle.io.feed import Feed
 from unmuffle.io.guard import LIBAV_ERROR, for_libav, for_sndfile
 from unmuffle.io.mp4 import FRAGMENT_OPTIONS
+from unmuffle.io.probe import flags_of
 from unmuffle.io.reader import DEFAULT_LAYOUTS, MANY_PLANES
 from unmuffle.io.samples import INTEGER_BITS, Samples, encode, to_integers
 from unmuffle.io.vorbis import rewrite_comments
@@ -240,7 +241,7 @@ class LibavSink(Sink):
                         {k: v for k, v in stream.metadata.items() if k.lower() not in MUXER_TAGS}
                     )
                     with suppress(AttributeError, ValueError):
-                        self._audio.disposition = int(stream.disposition)
+                        self._audio.disposition = flags_of(stream)
                 else:
                     self._carrier.add_to(out, stream, notes)
             self._carrier.ready()
