@@ -17,6 +17,7 @@ import csv
 import dataclasses
 import math
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from unmuffle.data import manifest, pool
 from unmuffle.data.mix import MixConfig, Mixer, Mixture
 from unmuffle.data.render import FACTS, Rendered, render
 from unmuffle.enhancers.neural import bands
+from unmuffle.errors import InputError
 from unmuffle.train import checkpoint, losses, nets
 from unmuffle.train.config import TrainConfig
 from unmuffle.train.nets.tiny import BANDS, Tiny, TinyConfig, TinyCore, apply
@@ -389,7 +391,8 @@ def sound(core: TinyCore, part: Part, stft: Stft, count: int = 48) -> dict[str, 
         if math.isfinite(row(part.mixtures, i).snr_db):
             peak = 0.5 / max(float(b.wave[i].abs().max()), 1e-6)
             clean, out = b.wave[i].numpy() * peak, wave[i].numpy() * peak
-            scores.append([f(clean, out, bands.RATE) for f in (si_sdr, pesq_wb, estoi)])
+            with suppress(InputError):  # a word or two are too little for some measures
+                scores.append([f(clean, out, bands.RATE) for f in (si_sdr, pesq_wb, estoi)])
     return dict(zip(SOUND, np.mean(scores, axis=0).tolist(), strict=True))
 
 

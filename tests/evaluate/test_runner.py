@@ -248,4 +248,4 @@ def test_a_missing_package_is_told_before_the_first_file(pairs, monkeypatch):
 )
 def test_bad_options_are_named(pairs, options):
     with pytest.raises(ParameterError):
-        evaluate_pairs(pairs, **options)
+        evaluate_pairs(pairs, **{"metrics": ["si_sdr"], **options})

@@ -82,7 +82,13 @@ def _right(found: Transforms) -> bool:
     return lengths == [1, 16, 18, 243, 1024]
 
 
-_transforms = direct(compiled.module("scipy.fft._pocketfft.pypocketfft")) or documented()
+def kernel() -> Any:
+    """scipy's compiled module; ``None`` if it is nowhere where it was in some version (from 1.18 on the first)."""
+    names = ("scipy.fft._duccfft.pyduccfft", "scipy.fft._pocketfft.pypocketfft")
+    return next((found for found in map(compiled.module, names) if found is not None), None)
+
+
+_transforms = direct(kernel()) or documented()
 
 irfft = _transforms.irfft
 """``irfft(spectrum, size)``: complex64 gives float32, complex128 float64; the input is not changed."""
