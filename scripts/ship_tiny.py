@@ -17,10 +17,14 @@ from pathlib import Path
 import numpy as np
 from shipping import DATA, PARTS, measured, rows
 
+from unmuffle.data.mix import Mixture
 from unmuffle.data.render import Rendered
 from unmuffle.enhancers import registry
+from unmuffle.enhancers.neural.bands import RATE
 from unmuffle.enhancers.neural.model import load
 from unmuffle.enhancers.neural.network import NeuralEnhancer
+from unmuffle.errors import InputError
+from unmuffle.evaluate.stoi import stoi
 from unmuffle.export.graph import export
 from unmuffle.export.quantise import quantise
 from unmuffle.train import checkpoint
@@ -41,7 +45,7 @@ def main() -> None:
     args = options.parse_args()
     source = args.run / args.name / "last.pt"
     valid = Rendered(args.run / "valid")
-    mixtures = [m for m in (valid.item(0, i) for i in range(40)) if np.isfinite(m.snr_db)][:24]
+    mixtures = [m for m in (valid.item(0, i) for i in range(48)) if np.isfinite(m.snr_db) and spoken(m)][:24]
     pairs = [(m.noisy, m.target) for m in mixtures]
     with tempfile.TemporaryDirectory() as folder:
         plain, small = Path(folder) / "plain.onnx", Path(folder) / "small.onnx"
@@ -78,6 +82,14 @@ def main() -> None:
     )
     (args.target / "tiny.md").write_text(card, encoding="utf-8")
     print(card)
+
+
+def spoken(mixture: Mixture) -> bool:
+    """Is there enough speech in it for all measures?"""
+    try:
+        return stoi(mixture.target, mixture.target, RATE) > 0
+    except InputError:
+        return False
 
 
 SHOWN = (
@@ -144,7 +156,7 @@ Means over the pairs of `dev16` and `dev48` (scored at 16 kHz), speakers and noi
 - Bands are as wide as the ear's: between the harmonics of a voice only the comb filter works, so where the pitch is
   not found (two voices at once, music), noise stays or speech goes.
 - Late reverberation is lowered little: a band's gain cannot take it out of the speech.
-- Babble of other talkers is the same to it as the voice; music and singing were noise in training.
+- Babble of other talkers is the same to it as the voice; music was noise in training.
 """
 
 if __name__ == "__main__":

@@ -149,7 +149,7 @@ REGISTRY: dict[str, Entry] = {
     ),
     "tiny": Entry(
         ".neural.tiny:Tiny",
-        "very small trained network: 93 kB, 20 ms, any rate",
+        "very small trained network: 97 kB, 20 ms, any rate",
         "neural",
         gain_db=4.6,
         clean_db=18.0,
