@@ -263,7 +263,9 @@ class LiveStream:
         """One part of a block, no longer than the buffers."""
         n = x.shape[1]
         with np.errstate(all="ignore"):
-            total = float(np.add.reduce(x, axis=None))
+            total = 0.0
+            for row in x:  # of all at once, numpy before 2.3 makes a copy
+                total += float(np.add.reduce(row))
             if total - total != 0.0:  # NaN, infinity, or a sum too large for float32
                 self._nonfinite += 1
                 np.nan_to_num(x, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
@@ -313,9 +315,11 @@ class LiveStream:
     def _take_off_step(self, y: Samples) -> None:
         left = min(y.shape[1], len(self._declick) - self._declicked)
         if left > 0:
-            ramp = self._scratch[:, :left]
-            np.multiply(self._step, self._declick[self._declicked : self._declicked + left], out=ramp)
-            y[:, :left] += ramp
+            fall = self._declick[self._declicked : self._declicked + left]
+            ramp = self._scratch[0, :left]
+            for row, step in zip(y, self._step, strict=True):  # of all rows at once, numpy before 2.3 makes copies
+                np.multiply(fall, step[0], out=ramp)
+                np.add(row[:left], ramp, out=row[:left])
             self._declicked += left
 
     def _lengthened(self, position: int) -> None:
@@ -333,10 +337,12 @@ class LiveStream:
 
     def _fade_in(self, y: Samples, dry: Samples) -> None:
         n = min(y.shape[1], len(self._return) - self._returned)
-        difference = self._scratch[:, :n]
-        np.subtract(dry[:, :n], y[:, :n], out=difference)
-        difference *= self._return[self._returned : self._returned + n]
-        y[:, :n] += difference
+        share = self._return[self._returned : self._returned + n]
+        difference = self._scratch[0, :n]
+        for wet, unchanged in zip(y, dry, strict=True):
+            np.subtract(unchanged[:n], wet[:n], out=difference)
+            np.multiply(difference, share, out=difference)
+            np.add(wet[:n], difference, out=wet[:n])
         self._returned += n
 
     def _deliver(self, y: Samples, part: NDArray[Any]) -> None:
