@@ -209,10 +209,40 @@ def test_the_rest_is_left_to_libav(tmp_path: Path, kind: bytes, at: int, new: by
 
 
 @pytest.mark.skipif("libx265" not in av.codecs_available, reason="no HEVC encoder here")
-def test_notes_which_pictures_may_be_dropped_are_kept(tmp_path: Path) -> None:
-    encode(tmp_path / "a.mp4", "libx265", options={"x265-params": "log-level=none"}, pictures=40)
-    assert any(disposable for *_, disposable, _, _ in of_libav(tmp_path / "a.mp4"))
-    assert aside.aside(str(tmp_path / "a.mp4")) == []
+def test_notes_which_pictures_may_be_dropped_are_kept_where_they_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fragments, as which long files are written, have no place for them."""
+    source = tmp_path / "a.mp4"
+    make_video(tmp_path / "sound.mp4")
+    encode(tmp_path / "picture.mp4", "libx265", options={"x265-params": "log-level=none"}, pictures=30)
+    with (
+        av.open(str(tmp_path / "sound.mp4")) as sound, av.open(str(tmp_path / "picture.mp4")) as picture,
+        av.open(str(source), "w") as out,
+    ):  # fmt: skip
+        pairs = [(s, out.add_stream_from_template(s, opaque=True)) for s in (sound.streams.audio[0], *picture.streams)]
+        for stream, target in pairs:
+            for packet in stream.container.demux(stream):
+                if packet.size:
+                    packet.stream = target
+                    out.mux(packet)
+    assert any(disposable for *_, disposable, _, _ in of_libav(source))
+    assert aside.aside(str(source)) == []
+    monkeypatch.setattr(mp4, "FRAGMENT_HOURS", 0.0)
+    (track,) = aside.aside(str(source))
+    strip = [(*stamps, data) for *stamps, _, _, data in of_libav(source)]
+    assert [(*stamps, data) for *stamps, _, _, data in map(facts, track.packets())] == strip
+    for target in ("b.mp4", "b.mkv"):
+        copies = []
+        for folder, least in (("libav", 1 << 30), ("aside", 0)):
+            monkeypatch.setattr(aside, "MANY", least)
+            (tmp_path / folder).mkdir(exist_ok=True)
+            with open_reader(source) as reader, open_writer(tmp_path / folder / target, reader) as writer:
+                for block in reader.blocks(1013):
+                    writer.write(block)
+            with av.open(str(tmp_path / folder / target)) as container:
+                copies.append([facts(p) for p in container.demux(video=0) if p.size])
+        assert copies[0] == copies[1]
 
 
 def test_short_tracks_and_other_files_are_left_to_libav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

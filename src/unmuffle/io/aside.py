@@ -6,8 +6,8 @@ libav is shown the first of them alone (:func:`shortened`: the same file with a 
 know the codec, and :meth:`.track.Track.packets` gives all of them, as libav would.
 
 The index is one set of tables (:mod:`.tables`), or one for each fragment (:mod:`.fragments`). Tracks with anything
-that these two do not know (several codecs, encryption, pictures shown before they are decoded, notes which may be
-dropped) are left to libav.
+that these two do not know (several codecs, encryption, pictures shown before they are decoded, in files of up to two
+hours notes which may be dropped) are left to libav.
 """
 
 from __future__ import annotations

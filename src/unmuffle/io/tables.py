@@ -23,6 +23,9 @@ _ENTRIES: Final = 4096
 _WORDS: Final = {b"stts": 2, b"ctts": 2, b"stss": 1, b"stsc": 3, b"stco": 1, b"co64": 2}
 _KNOWN: Final = frozenset({*_WORDS, b"stsd", b"stsz"})
 _NEEDED: Final = frozenset({b"stsd", b"stsz", b"stts", b"stsc"})
+# Which pictures no other needs. PyAV cannot make packets that say so; but fragments, as which long files are written,
+# do not say it either.
+_NOTES: Final = b"sdtp"
 
 
 @dataclass
@@ -120,7 +123,9 @@ class TableTrack(Track):
 def track(file: BinaryIO, about: tuple[str, int, Fraction, int], boxes: mp4.Boxes) -> TableTrack | None:
     """A track of which path, number, time base and start are known; None if libav shall read it."""
     kinds = [kind for kind, *_ in mp4.boxes(file, boxes[b"stbl"].begin, boxes[b"stbl"].end)]
-    if not _NEEDED <= set(kinds) <= _KNOWN or len(kinds) > len(set(kinds)):
+    scale, length = mp4.time_scale(boxes)
+    known = _KNOWN | {_NOTES} if length > mp4.FRAGMENT_HOURS * 3600 * scale else _KNOWN
+    if not _NEEDED <= set(kinds) <= known or len(kinds) > len(set(kinds)):
         return None
     size, many = struct.unpack(">4xII", boxes[b"stsz"].head[:12])
     tables = {b"stsz": (boxes[b"stsz"].begin + 12, 0 if size else many)}
