@@ -306,8 +306,8 @@ def section(data: dict[str, Any]) -> list[str]:
         "libraries: a stereo WAV file (RF64 at 10 hours) and a video of 25 pictures a second with AAC in stereo (its "
         "length is read from the times of its packets, so that up to a frame of AAC, 21.3 ms, is rounding; exact "
         "lengths are under Formats); fragments: the same video as outputs of more than two hours are written. Kalman "
-        "methods had been compiled before; their first runs are below. What libav holds of the sound are some 37 bytes "
-        "a packet, 65 MB at 10 hours; the pictures are read beside it. A run that was stopped early has no length to "
+        "methods had been compiled before; their first runs are below. What libav holds of the sound's index is what "
+        "a video takes more than WAV; the pictures are read beside it. A run that was stopped early has no length to "
         "compare; its peak is that of all that came before and of the first minutes.",
         "",
     ]

@@ -47,9 +47,16 @@ def contents(store):
     return sorted(store.folder.glob("*/*"))
 
 
+def given_back(store, tmp_path, key=KEY):
+    """Is the entry there, and its content that of the file it was made of?"""
+    out = tmp_path / "out"
+    out.unlink(missing_ok=True)
+    return store.fetch(key, out) is not None and out.read_bytes() == (tmp_path / "x").read_bytes()
+
+
 def works(store, tmp_path):
     """Kept, and given back."""
-    return store.keep(KEY, tmp_path / "x", {}) and store.fetch(KEY, tmp_path / "out") is not None
+    return store.keep(KEY, tmp_path / "x", {}) and given_back(store, tmp_path)
 
 
 # -- nothing is run ------------------------------------------------------------------------------
@@ -221,7 +228,7 @@ def test_an_entry_that_was_replaced_meanwhile_stays(tmp_path, store):
     assert works(store, tmp_path)
     store._damaged(KEY, old)
     assert store.counts.damaged == 0
-    assert store.fetch(KEY, tmp_path / "out") is not None
+    assert given_back(store, tmp_path)
 
 
 def test_a_new_database_appears_as_a_whole(tmp_path, monkeypatch):
@@ -263,7 +270,7 @@ def test_a_locked_database_is_done_without(tmp_path, store, monkeypatch):
         assert contents(store) == before
         assert (made.counts.damaged, late.counts.failed, late.counts.damaged) == (0, 3, 0)
         for opened in (made, late):
-            assert opened.fetch(KEY, tmp_path / "out") is not None
+            assert given_back(opened, tmp_path)
 
 
 def test_a_full_disk(tmp_path, store, monkeypatch):
@@ -282,7 +289,7 @@ def test_a_full_disk(tmp_path, store, monkeypatch):
         made = DiskStore(store.folder)
         assert not made.keep(OTHER, tmp_path / "x", {})
         assert made.counts.damaged == 0
-    assert store.fetch(KEY, tmp_path / "out") is not None
+    assert given_back(store, tmp_path)
 
 
 # -- room, age and modes -------------------------------------------------------------------------
@@ -294,7 +301,7 @@ def test_it_stays_within_its_limit(tmp_path):
     for number in range(60):
         (tmp_path / "x").write_bytes(bytes(int(rng.integers(1, 10_001))))
         assert store.keep(f"{number:064x}", tmp_path / "x", {})
-        assert store.fetch(f"{number:064x}", tmp_path / "out") is not None  # the newest stays, however large
+        assert given_back(store, tmp_path, f"{number:064x}")  # the newest stays, however large
         assert sum(p.stat().st_size for p in contents(store)) == store.size()[1] <= 10_000
     assert store.counts.evicted == 60 - store.size()[0]
 
@@ -363,7 +370,7 @@ def test_several_threads(tmp_path, store):
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no list of open files")
 def test_nothing_stays_open(tmp_path, store):
-    assert store.fetch(KEY, tmp_path / "out") is not None
+    assert given_back(store, tmp_path)
     open_files = []
     for number in os.listdir("/proc/self/fd"):
         try:

@@ -123,3 +123,17 @@ def test_parameters_that_the_graph_packs_itself(recipe: str) -> None:
     x = 0.1 * np.random.default_rng(0).standard_normal((1, 20, 2, 161)).astype(np.float32)
     wanted, given = a.run(x, a.initial())[0], b.run(x, b.initial())[0]
     assert 10 * np.log10(np.sum((given - wanted) ** 2) / np.sum(wanted**2)) < -25
+
+
+def test_a_matrix_for_each_feature_has_a_scale_for_each() -> None:
+    torch.manual_seed(1)
+    content = graph.to_bytes(nets.make("tiny", {"width": 16, "context": 12}).eval(), FACTS)
+    before = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load_from_string(content).graph.initializer}
+    after_graph = onnx.load_from_string(quantise.to_int8(content)).graph
+    after = {t.name: onnx.numpy_helper.to_array(t) for t in after_graph.initializer}
+    mixes = [n for n, w in before.items() if w.shape == (16, 16, 16) and n not in after]
+    assert len(mixes) == 2  # of two blocks: 16 features, 16 rows to 16 rows
+    for name in mixes:
+        scale, whole = after[f"{name}.scale"], after[f"{name}.int8"]
+        assert np.max(np.abs(whole * scale[:, None, None] - before[name]) / scale[:, None, None]) <= 0.5 + 1e-4
+        assert (np.abs(whole.astype(int)).max(axis=(1, 2)) == 127).all()
