@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from io_helpers import RATE, copy, make_video, memory_info, noise
 
 from unmuffle.errors import OutputError
-from unmuffle.io import open_writer, probe, read, write
+from unmuffle.io import atomic, open_writer, probe, read, write
 from unmuffle.io.atomic import AtomicFile
 
 SRC = Path(__file__).resolve().parents[2] / "src"
@@ -261,3 +262,26 @@ def test_no_warning_and_nothing_left_open(tmp_path: Path) -> None:
     assert result.stderr == b""
     assert result.stdout == b""
     assert probe(tmp_path / "a.wav.flac").codec == "flac"
+
+
+def test_an_interruption_at_the_very_beginning_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal may come when the temporary file is there, and before anybody has it."""
+    monkeypatch.setattr(atomic.os, "close", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        AtomicFile(tmp_path / "out.wav")
+    monkeypatch.undo()
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
+
+
+def interrupted(handle: int) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_temporary_name_that_is_taken_stays_with_its_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atomic.secrets, "token_hex", lambda size: "0" * 2 * size)
+    (tmp_path / ".out.000000000000.part.wav").write_bytes(b"theirs")
+    with pytest.raises(OutputError):
+        AtomicFile(tmp_path / "out.wav")
+    gc.collect()
+    assert (tmp_path / ".out.000000000000.part.wav").read_bytes() == b"theirs"

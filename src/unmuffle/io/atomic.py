@@ -53,10 +53,15 @@ class AtomicFile:
             stem = os.fsdecode(os.fsencode(real.stem)[:180])
             suffix = os.fsdecode(os.fsencode(real.suffix)[:20])
             self.temporary = real.with_name(f".{stem}.{secrets.token_hex(6)}.part{suffix}")
-            # O_EXCL: a name that is taken is an error, never somebody else's file. 0o666: the umask decides.
-            os.close(os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-        # Also when the owner forgets: at garbage collection or at the end of the program.
-        self._cleanup = weakref.finalize(self, _remove, str(self.temporary))
+            # Also when the owner forgets: at garbage collection or at the end of the program. Before the file is there,
+            # as a Ctrl-C may come in between.
+            self._cleanup = weakref.finalize(self, _remove, str(self.temporary))
+            try:
+                # O_EXCL: a name that is taken is an error, never somebody else's file. 0o666: the umask decides.
+                os.close(os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            except OSError:
+                self._cleanup.detach()  # nothing of ours is there
+                raise
 
     def commit(self) -> None:
         """Give the whole file its name; an existing file keeps its permissions."""
