@@ -27,3 +27,23 @@ def fail(crew: Any) -> None:
     if crew.rank == 1:
         raise ModelError("the loss is nan at step 7")
     crew.mean(1.0)
+
+
+def leave(crew: Any, note: str) -> float:
+    """At its end each process notes the threads that it still has besides its own."""
+    import atexit
+    from pathlib import Path
+
+    import torch
+
+    net = torch.nn.Linear(2, 2)
+    net, _ = crew.share(net, torch.optim.SGD(net.parameters(), lr=0.1))
+    crew.backward(net(torch.ones(1, 2)).sum())
+
+    def write() -> None:
+        names = [p.read_text().strip() for p in Path("/proc/self/task").glob("*/comm")]
+        state = "open" if torch.distributed.is_initialized() else "left"
+        Path(f"{note}.{crew.rank}").write_text(" ".join([state, *names]))
+
+    atexit.register(write)
+    return crew.mean(float(crew.rank))[0]

@@ -65,6 +65,16 @@ def test_two_processes_give_what_one_gives(tmp_path: Path, small_pool: Pool) -> 
     assert Trainer(tmp_path / "two", small_pool).finished
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_process_ends_its_threads_before_itself(tmp_path: Path) -> None:
+    """One that was left running aborted a process in some of its exits."""
+    assert crew.launch(crew_work.leave, 2, "cpu", str(tmp_path / "note")) == 0.5
+    for rank in range(2):
+        state, *threads = (tmp_path / f"note.{rank}").read_text().split()
+        assert state == "left"
+        assert not [t for t in threads if "gloo" in t]
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_what_one_process_raises_is_raised(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ The first process alone writes files. If one process fails, all end.
 
 from __future__ import annotations
 
+import gc
 import json
 import pickle
 import tempfile
@@ -123,3 +124,9 @@ def _member(fabric: Any, work: Callable[..., Any], note: str, arguments: bytes) 
         if not Path(note).exists():
             temporary.replace(note)
         raise
+    finally:
+        # A thread of gloo that drops its last tensor while the interpreter shuts down aborts the process, after all
+        # work was done: so its threads end here. What still refers to the group goes first, or it lives on.
+        gc.collect()
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
