@@ -27,6 +27,7 @@ from ..train.nets import Net
 from ..train.nets.forms import streaming
 from ..train.parity import prove
 from ..train.recover import from_model
+from .fork import fork
 
 OPSET = 17
 _MARK = 7  # a channel count that no other dimension has
@@ -78,23 +79,14 @@ def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
         bins = FEATURES
     count = 2 * _STREAMS if streams else 5
     example = torch.randn(_MARK if linked else 1, count, *((2, bins) if domain == "spectrum" else (bins,)))
-    out = io.BytesIO()
-    with warnings.catch_warnings(), torch.no_grad():
-        # The tracing exporter announces its successor, and warns of batch sizes that are fixed on purpose.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            form,
-            (example, *state),
-            out,
-            dynamo=False,
-            opset_version=OPSET,
-            # A form that computes with parameters leaves that to onnxruntime: the file holds what was trained.
-            do_constant_folding=not getattr(form, "keeps_parameters", False),
-            input_names=[given, *names],
-            output_names=[answer, *(f"next_{n}" for n in names)],
-            dynamic_axes=axes,
-        )
-    graph = onnx.load_from_string(out.getvalue())
+    keeps = bool(getattr(form, "keeps_parameters", False))
+    given_names, answers = [given, *names], [answer, *(f"next_{n}" for n in names)]
+    graph = _traced(form, (example, *state), given_names, answers, axes, keeps)
+    if hasattr(form, "alone"):
+        one = cast(Any, form).alone().eval()
+        frame = torch.randn(1, 1, *example.shape[2:])
+        single = _traced(one, (frame, *cast(Any, form).initial(1)), given_names, answers, {}, keeps)
+        graph = fork(single, graph, given, frame.numel())
     graph.producer_name = "unmuffle"
     values = {
         "format": FORMAT,
@@ -121,6 +113,36 @@ def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
     onnx.checker.check_model(graph)
     blank = graph.SerializeToString()
     return cast(bytes, blank.replace(BLANK.encode(), digest(blank, BLANK).encode()))
+
+
+def _traced(
+    form: nn.Module,
+    example: tuple[torch.Tensor, ...],
+    given: list[str],
+    answers: list[str],
+    axes: dict[str, dict[int, str]],
+    keeps_parameters: bool,
+) -> Any:
+    """The graph of what a module does with an example."""
+    import onnx
+
+    out = io.BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        # The tracing exporter announces its successor, and warns of batch sizes that are fixed on purpose.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            form,
+            example,
+            out,
+            dynamo=False,
+            opset_version=OPSET,
+            # A form that computes with parameters leaves that to onnxruntime: the file holds what was trained.
+            do_constant_folding=not keeps_parameters,
+            input_names=given,
+            output_names=answers,
+            dynamic_axes=axes,
+        )
+    return onnx.load_from_string(out.getvalue())
 
 
 def export(
