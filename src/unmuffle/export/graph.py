@@ -30,6 +30,7 @@ from ..train.recover import from_model
 from .fork import fork
 
 OPSET = 17
+OWN = "unmuffle"  # domain of operators that are functions of others, in the same file
 _MARK = 7  # a channel count that no other dimension has
 _STREAMS = 3  # in the example that the graph is made of
 
@@ -141,8 +142,35 @@ def _traced(
             input_names=given,
             output_names=answers,
             dynamic_axes=axes,
+            custom_opsets={OWN: 1} if getattr(form, "own_operators", False) else None,
         )
-    return onnx.load_from_string(out.getvalue())
+    graph = onnx.load_from_string(out.getvalue())
+    if any(node.domain == OWN for node in graph.graph.node):
+        graph.functions.append(_averages())
+        graph.ir_version = max(graph.ir_version, 8)  # the first with functions
+    return graph
+
+
+def _averages() -> Any:
+    """What the operator ``Averages(z, c, h)`` means: ``h_t = h_{t-1} + z_t (c_t - h_{t-1})`` along the first axis."""
+    from onnx import TensorProto, helper
+
+    def value(name: str) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+
+    step = helper.make_graph(
+        [
+            helper.make_node("Sub", ["new", "before"], ["far"]),
+            helper.make_node("Mul", ["gate", "far"], ["way"]),
+            helper.make_node("Add", ["before", "way"], ["after"]),
+            helper.make_node("Identity", ["after"], ["kept"]),
+        ],
+        "step",
+        [value("before"), value("gate"), value("new")],
+        [value("after"), value("kept")],
+    )
+    chain = helper.make_node("Scan", ["h", "z", "c"], ["last", "all"], body=step, num_scan_inputs=2)
+    return helper.make_function(OWN, "Averages", ["z", "c", "h"], ["all"], [chain], [helper.make_opsetid("", OPSET)])
 
 
 def export(

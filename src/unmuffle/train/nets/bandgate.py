@@ -36,6 +36,9 @@ from . import bandwise
 from .bandwise import BINS, FEATURES, FLOOR, PATCH, PATCHES, TAPS
 from .parts import erb_bands
 
+AVERAGES = "unmuffle::Averages"
+"""Operator by which :func:`averages` stands in an exported graph, until the exporter puts in what it means."""
+
 
 @dataclass(frozen=True)
 class BandgateConfig:
@@ -187,6 +190,7 @@ class BandgateStream(nn.Module):
     """
 
     keeps_parameters = True
+    own_operators = True
 
     products: Tensor
     floor: Tensor
@@ -231,9 +235,8 @@ class BandgateStream(nn.Module):
         both = torch.cat((spectrum, seen[:, :-streams]), 2)
         steps = bandwise.shown(self, spectrum, both)
         now = torch.matmul(steps[:, 0], self.meter).reshape(-1, streams, 2)
-        gate = torch.full((2,), math.log(1.0 / (c.memory - 1.0)))
-        offset = torch.tensor([FLOOR, 1.0])
-        means, level = _Running.apply(now, torch.zeros(2, 2), gate, torch.eye(2), offset, state[0])
+        now = now + torch.tensor([FLOOR, 1.0])
+        means = averages(torch.ones_like(now) / c.memory, now, state[0])
         mean, known = means.reshape(-1, 1, 2).split([1, 1], -1)
         # A column of zeros in front of the filters: the lowest bin is there and counts for nothing.
         kernel = torch.cat((torch.zeros(c.width, FEATURES, 1), net.patch.weight), 2)
@@ -244,15 +247,14 @@ class BandgateStream(nn.Module):
         for layer, h in zip(net.layers, state[2:], strict=True):
             assert isinstance(layer, Layer)  # ModuleList knows only Module
             rows = x.reshape(-1, streams * c.bands, c.width)  # of a moment, and then of the next
-            gates = (layer.gate.weight, layer.gate.bias, layer.candidate.weight, layer.candidate.bias)
-            y, h = _Running.apply(rows, *gates, h)
-            carried.append(h)
+            y = averages(torch.sigmoid(layer.gate(rows)), layer.candidate(rows), h)
+            carried.append(y[-1])
             y = torch.relu(torch.matmul(layer.across, y.reshape(-1, c.bands, c.units)) + layer.shift)
             x = x + torch.matmul(y, layer.blend.weight.T)
         wide = torch.relu(torch.matmul(x.transpose(1, 2), net.spread.weight.T) + patches)
         taps = self.net.taps(wide).reshape(-1, 2, 2, 1, BINS)
         out = (taps * both.reshape(channels, -1, 2, 1, 2, BINS)).reshape(channels, -1, 2 * TAPS, BINS)
-        return (torch.matmul(self.filter, out), level, seen[:, -streams:], *carried)
+        return (torch.matmul(self.filter, out), means[-1], seen[:, -streams:], *carried)
 
 
 class _Alone(nn.Module):
@@ -299,44 +301,6 @@ class _Alone(nn.Module):
         return (enhanced, level, spectrum, *carried)
 
 
-class _Running(torch.autograd.Function):
-    """Gated averages with their two dense layers: in a graph, a GRU that does not hear what it remembers.
-
-    ``x`` (moments, rows, features), weights and biases of gate and candidate, ``h`` (rows, units); returns all
-    averages and the last.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, gate: Tensor, gate_bias: Tensor, new: Tensor, new_bias: Tensor, h: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        z = torch.sigmoid(nn.functional.linear(x, gate, gate_bias))
-        out = averages(z, nn.functional.linear(x, new, new_bias), h)
-        return out, out[-1].clone()
-
-    @staticmethod
-    def symbolic(g: Any, x: Any, gate: Any, gate_bias: Any, new: Any, new_bias: Any, h: Any) -> Any:
-        units, features = gate.type().sizes()
-
-        def zeros(*shape: int) -> Any:
-            return g.op("ConstantOfShape", g.op("Constant", value_t=torch.tensor(shape)))
-
-        def ahead(value: Any, axis: int = 0) -> Any:
-            return g.op("Unsqueeze", value, g.op("Constant", value_t=torch.tensor([axis])))
-
-        # ONNX counts what is kept, not what is taken; the order is that gate, the one that is not used, the candidate.
-        kernel = g.op("Concat", g.op("Neg", gate), zeros(units, features), new, axis_i=0)
-        biases = g.op("Concat", g.op("Neg", gate_bias), zeros(units), new_bias, zeros(3 * units), axis_i=0)
-        none = g.op("prim::Constant")
-        none.setType(torch._C.OptionalType.ofTensor())
-        given = (x, ahead(kernel), zeros(1, 3 * units, units), ahead(biases), none, ahead(h))
-        plain = {"activations_s": ["Sigmoid", "Affine"], "activation_alpha_f": [1.0], "activation_beta_f": [0.0]}
-        out, last = g.op("GRU", *given, hidden_size_i=units, **plain, outputs=2)
-        one = g.op("Constant", value_t=torch.tensor([1]))
-        zero = g.op("Constant", value_t=torch.tensor([0]))
-        return g.op("Squeeze", out, one), g.op("Squeeze", last, zero)
-
-
 def averages(z: Tensor, c: Tensor, h: Tensor) -> Tensor:
     r""":math:`h_t = h_{t-1} + z_t (c_t - h_{t-1})` along the first axis.
 
@@ -351,7 +315,7 @@ def averages(z: Tensor, c: Tensor, h: Tensor) -> Tensor:
 
 
 class _Averages(torch.autograd.Function):
-    """With a gradient of its own: the same chain, backwards."""
+    """With a gradient of its own: the same chain, backwards. In a graph, an operator of that name (:data:`AVERAGES`)."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, c: Tensor, h: Tensor) -> Tensor:
@@ -369,6 +333,12 @@ class _Averages(torch.autograd.Function):
         worth = _chain(later, grads[0].flip(0), torch.zeros_like(h)).flip(0)
         before = torch.cat((h[None], out[:-1]))
         return worth * (c - before), worth * z, worth[0] * keep[0]
+
+    @staticmethod
+    def symbolic(g: Any, z: Any, c: Any, h: Any) -> Any:
+        out = g.op(AVERAGES, z, c, h)
+        out.setType(z.type())
+        return out
 
 
 def _chain(a: Tensor, b: Tensor, h: Tensor) -> Tensor:
