@@ -315,7 +315,7 @@ def averages(z: Tensor, c: Tensor, h: Tensor) -> Tensor:
 
 
 class _Averages(torch.autograd.Function):
-    """With a gradient of its own: the same chain, backwards. In a graph, an operator of that name (:data:`AVERAGES`)."""
+    """With a gradient of its own: the same chain, backwards. In a graph it is one operator (:data:`AVERAGES`)."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, c: Tensor, h: Tensor) -> Tensor:
