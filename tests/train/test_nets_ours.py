@@ -149,8 +149,9 @@ def test_averages_are_what_they_are_called() -> None:
 
 
 @torch.no_grad()
-def test_a_frame_alone_is_the_same_network() -> None:
-    net = bandgate()
+@pytest.mark.parametrize("made", [bandgate, bandwise, lambda: bandwise(0), low], ids=lambda m: m.__name__)
+def test_a_frame_alone_is_the_same_network(made) -> None:
+    net = made()
     x = frames()
     whole = net(x, *net.initial())[0]
     form = net.streaming()

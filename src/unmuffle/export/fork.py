@@ -3,6 +3,8 @@
 Much of what a frame costs is bookkeeping: axes of a length that is not known until it is there, and operators
 made for many frames. A network may bring a second graph for a frame of one channel (``alone()`` of its form), which
 does the same with less. Both are put behind an ``If`` on the size of the input, with their weights outside of it, once.
+A session of which it is fixed that frames come alone (:meth:`unmuffle.enhancers.neural.model.Model.lane`) drops the
+``If`` at loading.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ def fork(one: Any, many: Any, given: str, size: int) -> Any:
             part.output[-1].name = f"{mark}/{value.name}"
         branches.append(part)
     counted = [
-        helper.make_node("Size", [given], ["size"]),
+        # By its shape, not `Size`: where lengths are fixed, onnxruntime then knows at loading which branch it will be.
+        helper.make_node("Shape", [given], ["shape"]),
+        helper.make_node("ReduceProd", ["shape"], ["size"], keepdims=0),
         helper.make_node("Equal", ["size", "size_alone"], ["is_alone"]),
         helper.make_node(
             "If", ["is_alone"], [o.name for o in many.graph.output], **dict(zip(BRANCHES, branches, strict=True))

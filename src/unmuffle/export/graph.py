@@ -104,6 +104,7 @@ def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
         "causal": "yes" if api.causal else "no",
         "state": json.dumps(shapes),
         **({"streams": json.dumps(streams)} if streams else {}),
+        **({"alone": "yes"} if hasattr(form, "alone") else {}),
         "licence": str(facts["licence"]),
         "data": json.dumps(facts["data"]),
         "recipe": json.dumps(facts["recipe"]),

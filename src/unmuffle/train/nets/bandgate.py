@@ -269,21 +269,14 @@ class _Alone(nn.Module):
         """The same tensors as those of the form, for one frame."""
         form, net, c = self.form, self.net, self.net.config
         both = torch.cat((spectrum, state[1]), 2)
-        rows = torch.cat((both, nn.functional.pad(spectrum, (1, -1))), 2)
-        pairs = (rows.reshape(6, 1, BINS) * spectrum).reshape(12, BINS)
-        steps = torch.addmm(form.floor, form.products, pairs)
-        norm = torch.addmm(form.least, form.squares, steps * steps)
-        steps = steps * torch.exp(torch.mm(form.powers, torch.log(norm)))
+        steps = bandwise.shown_alone(form, spectrum, both)
         first = torch.zeros(1, steps.shape[0])
         first[0, 0] = 1.0 / c.memory
         keep = 1.0 - 1.0 / c.memory
         offset = torch.tensor([[FLOOR, 1.0]]) / (c.memory * keep)
         level = torch.addmm(state[0] + offset, first, torch.mm(steps, form.meter), beta=keep)
         mean, known = level.split([1, 1], 1)
-        kernel = torch.cat((torch.zeros(c.width, FEATURES, 1), net.patch.weight), 2)
-        features = (steps * (known / mean)).reshape(1, FEATURES, BINS)
-        patches = torch.relu(nn.functional.conv1d(features, kernel, net.patch.bias, PATCH, PATCH // 2))
-        patches = patches.reshape(c.width, PATCHES)
+        patches = bandwise.patched(net.patch, steps * (known / mean))
         x = torch.addmm(net.place, net.gather.weight, patches.t())
         carried = []
         for layer, h in zip(net.layers, state[2:], strict=True):
@@ -295,10 +288,7 @@ class _Alone(nn.Module):
             y = torch.relu(torch.addmm(layer.shift, layer.across, h))
             x = torch.addmm(x, y, layer.blend.weight.t())
         wide = torch.relu(torch.addmm(patches, x.t(), net.spread.weight.t())).reshape(1, c.width, PATCHES)
-        taps = net.taps(wide).reshape(2, 2, 1, BINS)
-        out = (taps * both.reshape(2, 1, 2, BINS)).reshape(2 * TAPS, BINS)
-        enhanced = torch.mm(form.filter, out).reshape(1, 1, 2, BINS)
-        return (enhanced, level, spectrum, *carried)
+        return (bandwise.filtered_alone(form, net.taps(wide), both), level, spectrum, *carried)
 
 
 def averages(z: Tensor, c: Tensor, h: Tensor) -> Tensor:

@@ -300,6 +300,10 @@ class BandwiseStream(nn.Module):
         rest = self.net.initial(1, channels)[2:]
         return [torch.zeros(1, 1, self.net.config.memory - 1, 2), torch.zeros(channels, 1, 2, BINS), *rest]
 
+    def alone(self) -> nn.Module:
+        """The same for one frame of one channel of one stream: an exported file holds both."""
+        return _Alone(self)
+
     def forward(self, spectrum: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Filtered spectrum and the new state."""
         net, c = self.net, self.net.config
@@ -362,6 +366,60 @@ class BandwiseStream(nn.Module):
         return x, owed + net.widen.bias, [h, cell]
 
 
+class _Alone(nn.Module):
+    """One frame of one channel: what :class:`BandwiseStream` does, with matrices for tensors.
+
+    The mix over bands, a product for each feature there, is one of all numbers at once and a sum; the convolution
+    from patches to taps a transposed one, which leaves the bins in their order.
+    """
+
+    def __init__(self, form: BandwiseStream) -> None:
+        super().__init__()
+        self.net = form.net  # first: then its parameters have the names that they have in the form
+        self.form = form
+
+    def forward(self, spectrum: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """The same tensors as those of the form, for one frame."""
+        form, net, c = self.form, self.net, self.net.config
+        before = state[1]
+        if net.turn is not None:
+            before = net.turn[0] * before + torch.matmul(form.quarter, net.turn[1] * before)
+        both = torch.cat((spectrum, before), 2)
+        steps = shown_alone(form, spectrum, both)
+        now = torch.addmm(form.offset, steps.reshape(1, FEATURES * BINS), form.meter)
+        level = torch.cat((state[0], now.reshape(1, 1, 1, 2)), 2)
+        mean, known = torch.mm(torch.full((1, c.memory), 1.0 / c.memory), level.reshape(c.memory, 2)).split([1, 1], 1)
+        patches = patched(net.patch, steps * (known / mean))
+        start = net.gather.bias[:, None] + net.place
+        x = torch.addmm(start, net.gather.weight, patches.t())
+        carried = []
+        owed = torch.zeros(c.width)  # what the features of every band still lack
+        for i, block in enumerate(net.blocks):
+            assert isinstance(block, Block)  # ModuleList knows only Module
+            y, h, cell = _recurrence(block.time, x, state[2 + 2 * i], state[3 + 2 * i], owed)
+            carried += [h, cell]
+            x = x + y.reshape(c.bands, c.width)
+            shift = block.shift + (owed[:, None] * block.across.sum(1)).T
+            each = x.reshape(c.bands, 1, c.width) * block.across.permute(1, 2, 0)
+            every = torch.addmm(shift.reshape(1, -1), torch.ones(1, c.bands), each.reshape(c.bands, -1))
+            x = torch.addmm(x, torch.relu(every).reshape(c.bands, c.width), block.blend.weight.t())
+            owed = owed + block.blend.bias
+            if i == 0 and net.context is not None:
+                x, owed, seen_all = form.context(net.context, x, state[-2], state[-1], owed)
+                x = x.reshape(c.bands, c.width)
+        if net.context is not None:
+            carried += seen_all
+        end = net.spread.bias + net.spread.weight.sum(1) * owed[:, None]
+        wide = torch.relu(torch.addmm(patches + end, x.t(), net.spread.weight.t()))
+        # Of a filter over three patches the last goes to the patch before: by bins, from left to right.
+        kernel = net.taps.weight.reshape(TAPS, PATCH, c.width, 3).permute(2, 0, 3, 1)
+        kernel = torch.cat((kernel[:, :, 2:], kernel[:, :, 1:2], kernel[:, :, :1]), 2).reshape(c.width, TAPS, 3 * PATCH)
+        taps = nn.functional.conv_transpose1d(wide.unsqueeze(0), kernel, None, PATCH, PATCH)
+        taps = taps + net.taps.bias.reshape(TAPS, 1, PATCH).repeat(1, PATCHES, 1).reshape(TAPS, BINS - 1)
+        taps = nn.functional.pad(taps, (0, 1), mode="replicate")
+        return (filtered_alone(form, taps, both), level[:, :, 1:], spectrum, *carried)
+
+
 def clues(re: Tensor, im: Tensor, pre: Tensor, pim: Tensor) -> tuple[Tensor, Tensor]:
     """What is heard of a frame, before its level is taken off.
 
@@ -419,6 +477,29 @@ def shown(form: Any, spectrum: Tensor, both: Tensor) -> Tensor:
     steps = torch.cumsum(steps, 0)[-1] / channels + form.floor
     norm = torch.matmul(form.squares, steps * steps) + form.least
     return steps * torch.exp(torch.matmul(form.powers, torch.log(norm)))
+
+
+def shown_alone(form: Any, spectrum: Tensor, both: Tensor) -> Tensor:
+    """:func:`shown` for one frame of one channel: ``(5, bins)``."""
+    rows = torch.cat((both, nn.functional.pad(spectrum, (1, -1))), 2)
+    pairs = (rows.reshape(6, 1, BINS) * spectrum).reshape(12, BINS)
+    steps = torch.addmm(form.floor, form.products, pairs)
+    norm = torch.addmm(form.least, form.squares, steps * steps)
+    return steps * torch.exp(torch.mm(form.powers, torch.log(norm)))
+
+
+def patched(patch: nn.Conv1d, features: Tensor) -> Tensor:
+    """Patches ``(width, 40)`` of the features ``(5, bins)`` of a frame, from bin 0 on."""
+    # A column of zeros in front of the filters: the lowest bin is there and counts for nothing.
+    kernel = torch.cat((torch.zeros(patch.out_channels, FEATURES, 1), patch.weight), 2)
+    found = nn.functional.conv1d(features.reshape(1, FEATURES, BINS), kernel, patch.bias, PATCH, PATCH // 2)
+    return torch.relu(found).reshape(patch.out_channels, PATCHES)
+
+
+def filtered_alone(form: Any, taps: Tensor, both: Tensor) -> Tensor:
+    """A frame and the one before, ``(1, 1, 4, bins)``, under the taps ``(1, 4, bins)``."""
+    out = (taps.reshape(2, 2, 1, BINS) * both.reshape(2, 1, 2, BINS)).reshape(2 * TAPS, BINS)
+    return torch.mm(form.filter, out).reshape(1, 1, 2, BINS)
 
 
 def _recurrence(lstm: nn.LSTM, x: Tensor, h: Tensor, cell: Tensor, lack: Tensor) -> tuple[Tensor, Tensor, Tensor]:
