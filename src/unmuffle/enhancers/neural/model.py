@@ -36,7 +36,8 @@ The metadata (``metadata_props`` of the file, all of them text)
     ``unmuffle.sha256``       of the file, with these 64 digits replaced by zeros
     ========================  ================================================================
 
-A file in which any of it is missing (but for ``streams`` and ``alone``), unreadable or at odds with the graph is refused.
+A file in which any of it is missing (but for ``streams`` and ``alone``), unreadable or at odds with the graph is
+refused.
 """
 
 from __future__ import annotations
