@@ -147,7 +147,7 @@ def one_rate(rate: int, names: list[str], args: argparse.Namespace) -> tuple[dic
     for name in names:
         made = load(name)
         run = lambda x, made=made: run_offline(made, x, rate)  # noqa: E731
-        stream = made.stream(rate)
+        stream = made.stream(rate, block_size=rate // 100)
         contestants.append(Contestant(name, run, None if stream.latency_samples == UNBOUNDED else stream))
     found, absent = rivals(rate)
     contestants += found

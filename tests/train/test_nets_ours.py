@@ -6,7 +6,6 @@ torch = pytest.importorskip("torch")
 
 from unmuffle.errors import ParameterError, UnknownMethodError, UnknownParameterError  # noqa: E402
 from unmuffle.train import nets  # noqa: E402
-from unmuffle.train.nets.bandgate import Bandgate, BandgateConfig, averages  # noqa: E402
 from unmuffle.train.nets.bandwise import PATCH, Bandwise, BandwiseConfig, BandwiseLow  # noqa: E402
 from unmuffle.train.nets.dense import Dense, DenseConfig  # noqa: E402
 
@@ -32,15 +31,7 @@ def low() -> torch.nn.Module:
     return bandwise(kind=BandwiseLow)
 
 
-def bandgate() -> torch.nn.Module:
-    torch.manual_seed(3)
-    net = Bandgate(BandgateConfig(bands=8, width=12, units=20, layers=2, memory=6)).eval()
-    with torch.no_grad():
-        net.taps.weight.mul_(5)
-    return net
-
-
-KINDS = {"dense": dense, "bandgate": bandgate, "bandwise": bandwise, "bandwise-no-context": lambda: bandwise(0), "bandwise-low": low}
+KINDS = {"dense": dense, "bandwise": bandwise, "bandwise-no-context": lambda: bandwise(0), "bandwise-low": low}
 
 
 @pytest.fixture(params=KINDS.values(), ids=KINDS)
@@ -132,37 +123,6 @@ def test_a_tone_is_the_same_in_every_patch(kind: type[Bandwise]) -> None:
         torch.testing.assert_close(other, seen[0], rtol=0.06, atol=0.03 * float(seen[0].abs().max()))
 
 
-def test_averages_are_what_they_are_called() -> None:
-    generator = torch.Generator().manual_seed(0)
-    z, c, h = (torch.rand(s, generator=generator, dtype=torch.float64) for s in ((9, 2, 3), (9, 2, 3), (2, 3)))
-    expected, rows = h, []
-    for gate, new in zip(z, c, strict=True):
-        expected = (1 - gate) * expected + gate * new
-        rows.append(expected)
-    assert torch.allclose(averages(z, c, h), torch.stack(rows), atol=1e-12)
-    # By doubling, as an accelerator does it.
-    from unmuffle.train.nets.bandgate import _chained, _doubled
-
-    for way in (_chained, _doubled):
-        assert torch.allclose(way(1 - z, z * c, h), torch.stack(rows), atol=1e-12)
-    assert torch.autograd.gradcheck(averages, [x.requires_grad_() for x in (z, c, h)])
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("made", [bandgate, bandwise, lambda: bandwise(0), low], ids=lambda m: m.__name__)
-def test_a_frame_alone_is_the_same_network(made) -> None:
-    net = made()
-    x = frames()
-    whole = net(x, *net.initial())[0]
-    form = net.streaming()
-    state = form.initial()
-    parts = []
-    for i in range(x.shape[2]):
-        y, *state = form.alone()(x[0, :, i : i + 1].transpose(2, 3), *state)
-        parts.append(y)
-    assert torch.max(torch.abs(torch.cat(parts, 1).transpose(2, 3) - whole[0])) < 1e-5
-
-
 @torch.no_grad()
 def test_silence_stays_silent_and_finite(net) -> None:
     x = torch.zeros(1, 1, 30, 161, 2)
@@ -172,7 +132,7 @@ def test_silence_stays_silent_and_finite(net) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("kind", [Dense, Bandwise, Bandgate])
+@pytest.mark.parametrize("kind", [Dense, Bandwise])
 def test_fresh_weights_are_nearly_a_wire(kind) -> None:
     torch.manual_seed(0)
     net, x = kind(), frames()

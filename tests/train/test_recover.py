@@ -38,7 +38,7 @@ def made(name: str, place: Path, sizes: dict[str, object] | None = None) -> torc
     return net
 
 
-@pytest.mark.parametrize("name", ["dense", "bandgate", "tiny", "mask-lstm", "wavenet"])
+@pytest.mark.parametrize("name", ["dense", "tiny", "mask-lstm", "wavenet"])
 def test_all_weights_come_back(name: str, tmp_path: Path) -> None:
     net = made(name, tmp_path / "m.onnx")
     back, config = recover.from_model(load(tmp_path / "m.onnx"), tmp_path / "m.onnx")

@@ -30,8 +30,6 @@ MILLIONS = {
     # Two LSTMs 8 * 48 * 98, mixes 48 * 24 * 24 + 48 * 49 + 24 * 48 each, context 4 * 96 * 194 + ..., patches, taps.
     "bandwise": 0.192,
     "bandwise-low": 0.192,
-    # Three layers of 2 * 64 * 49 + 64 * 48 + 16 * 80, patches, taps, rows.
-    "bandgate": 0.037,
     # Two GRUs 6 * 40 * 41, mixes 40 * 16 * 16 + 40 * 42 each, context 3 * 52 * (66 + 54) + 64 * 53, rows, gains.
     "tiny": 0.069,
     # 4 * 256 * (161 + 258) + 4 * 256 * 514 + 257 * 161.

@@ -87,6 +87,12 @@ class Kernel(abc.ABC):
         return self.push(x)
         yield  # a generator, if one that never stops on its way
 
+    def expect(self, block: int) -> None:  # noqa: B027 - most kernels have nothing to prepare
+        """Blocks of this many samples will come, one after the other: prepare what makes them quick.
+
+        Only a hint, given before the first block: any others may come as well.
+        """
+
     @abc.abstractmethod
     def finish(self) -> Samples:
         """Return all that is still owed: in total ``samples in + latency_samples``."""
@@ -375,7 +381,8 @@ class Enhancer(abc.ABC):
             sample_rate: 8000 to 192000 Hz; what goes in at this rate comes out at this rate.
             channels: 1 to 64; the count that every block must have.
             block_size: the fixed size of the blocks that :meth:`Stream.process_block` will get, if
-                it is known: the delay is then as small as that size allows. ``process`` takes any size.
+                it is known: the delay is then as small as that size allows, and the method can get ready for
+                blocks of that size. ``process`` takes any size.
 
         Raises:
             SampleRateError, ShapeError: rate or channels out of range.
@@ -448,6 +455,8 @@ class Stream:
     def __init__(self, kernel: Kernel, sample_rate: int, block_size: int | None, key: str) -> None:
         if block_size is not None and (not isinstance(block_size, int) or block_size < 1):
             raise ParameterError(f"block_size = {block_size!r}; give a number of samples, 1 or more")
+        if block_size is not None:
+            kernel.expect(block_size)
         self.sample_rate = sample_rate
         self.channels = kernel.channels
         self.channels_out = kernel.channels_out

@@ -88,6 +88,10 @@ class _Composite(Kernel):
 
     parts: list[Kernel]
 
+    def expect(self, block: int) -> None:
+        for part in self.parts:
+            part.expect(block)
+
     def reset(self) -> None:
         for part in self.parts:
             part.reset()

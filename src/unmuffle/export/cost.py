@@ -14,7 +14,6 @@ import numpy as np
 from ..enhancers.neural.model import Model
 from ..enhancers.neural.runtime import onnx_runtime
 from ..errors import MissingExtraError
-from .fork import alone
 
 _FRAMES = 50
 
@@ -25,7 +24,7 @@ def macs_per_second(model: Model, content: bytes, frames: int = _FRAMES) -> floa
     Args:
         model: loaded, which has checked it.
         content: bytes of the same file.
-        frames: that are run through at once; one, of a file with a graph of its own for one.
+        frames: that are run through at once.
     """
     try:
         import onnx
@@ -33,8 +32,6 @@ def macs_per_second(model: Model, content: bytes, frames: int = _FRAMES) -> floa
         raise MissingExtraError("counting the operations of ONNX files", "train") from None
     onnxruntime = onnx_runtime()
     graph = onnx.load_from_string(content)
-    if alone(graph.graph):  # what a stream costs, a frame at a time
-        frames = 1
     known = {o.name for o in graph.graph.output}
     nodes = list(graph.graph.node)
     for node in nodes:

@@ -27,11 +27,9 @@ from ..train.nets import Net
 from ..train.nets.forms import streaming
 from ..train.parity import prove
 from ..train.recover import from_model
-from .fork import fork
 
 OPSET = 17
-OWN = "unmuffle"  # domain of operators that are functions of others, in the same file
-_MARK = 7  # a channel count that no other dimension has
+_MARK = 61  # a channel count that no other dimension has
 _STREAMS = 3  # in the example that the graph is made of
 
 
@@ -80,14 +78,23 @@ def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
         bins = FEATURES
     count = 2 * _STREAMS if streams else 5
     example = torch.randn(_MARK if linked else 1, count, *((2, bins) if domain == "spectrum" else (bins,)))
-    keeps = bool(getattr(form, "keeps_parameters", False))
-    given_names, answers = [given, *names], [answer, *(f"next_{n}" for n in names)]
-    graph = _traced(form, (example, *state), given_names, answers, axes, keeps)
-    if hasattr(form, "alone"):
-        one = cast(Any, form).alone().eval()
-        frame = torch.randn(1, 1, *example.shape[2:])
-        single = _traced(one, (frame, *cast(Any, form).initial(1)), given_names, answers, {}, keeps)
-        graph = fork(single, graph, given, frame.numel())
+    out = io.BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        # The tracing exporter announces its successor, and warns of batch sizes that are fixed on purpose.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            form,
+            (example, *state),
+            out,
+            dynamo=False,
+            opset_version=OPSET,
+            # A form that computes with parameters leaves that to onnxruntime: the file holds what was trained.
+            do_constant_folding=not getattr(form, "keeps_parameters", False),
+            input_names=[given, *names],
+            output_names=[answer, *(f"next_{n}" for n in names)],
+            dynamic_axes=axes,
+        )
+    graph = onnx.load_from_string(out.getvalue())
     graph.producer_name = "unmuffle"
     values = {
         "format": FORMAT,
@@ -104,7 +111,6 @@ def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
         "causal": "yes" if api.causal else "no",
         "state": json.dumps(shapes),
         **({"streams": json.dumps(streams)} if streams else {}),
-        **({"alone": "yes"} if hasattr(form, "alone") else {}),
         "licence": str(facts["licence"]),
         "data": json.dumps(facts["data"]),
         "recipe": json.dumps(facts["recipe"]),
@@ -115,63 +121,6 @@ def to_bytes(net: nn.Module, facts: Mapping[str, Any]) -> bytes:
     onnx.checker.check_model(graph)
     blank = graph.SerializeToString()
     return cast(bytes, blank.replace(BLANK.encode(), digest(blank, BLANK).encode()))
-
-
-def _traced(
-    form: nn.Module,
-    example: tuple[torch.Tensor, ...],
-    given: list[str],
-    answers: list[str],
-    axes: dict[str, dict[int, str]],
-    keeps_parameters: bool,
-) -> Any:
-    """The graph of what a module does with an example."""
-    import onnx
-
-    out = io.BytesIO()
-    with warnings.catch_warnings(), torch.no_grad():
-        # The tracing exporter announces its successor, and warns of batch sizes that are fixed on purpose.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            form,
-            example,
-            out,
-            dynamo=False,
-            opset_version=OPSET,
-            # A form that computes with parameters leaves that to onnxruntime: the file holds what was trained.
-            do_constant_folding=not keeps_parameters,
-            input_names=given,
-            output_names=answers,
-            dynamic_axes=axes,
-            custom_opsets={OWN: 1} if getattr(form, "own_operators", False) else None,
-        )
-    graph = onnx.load_from_string(out.getvalue())
-    if any(node.domain == OWN for node in graph.graph.node):
-        graph.functions.append(_averages())
-        graph.ir_version = max(graph.ir_version, 8)  # the first with functions
-    return graph
-
-
-def _averages() -> Any:
-    """What the operator ``Averages(z, c, h)`` means: ``h_t = h_{t-1} + z_t (c_t - h_{t-1})`` along the first axis."""
-    from onnx import TensorProto, helper
-
-    def value(name: str) -> Any:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
-
-    step = helper.make_graph(
-        [
-            helper.make_node("Sub", ["new", "before"], ["far"]),
-            helper.make_node("Mul", ["gate", "far"], ["way"]),
-            helper.make_node("Add", ["before", "way"], ["after"]),
-            helper.make_node("Identity", ["after"], ["kept"]),
-        ],
-        "step",
-        [value("before"), value("gate"), value("new")],
-        [value("after"), value("kept")],
-    )
-    chain = helper.make_node("Scan", ["h", "z", "c"], ["last", "all"], body=step, num_scan_inputs=2)
-    return helper.make_function(OWN, "Averages", ["z", "c", "h"], ["all"], [chain], [helper.make_opsetid("", OPSET)])
 
 
 def export(

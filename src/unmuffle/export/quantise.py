@@ -34,15 +34,14 @@ from ..enhancers.neural.model import BLANK, PREFIX, Model, digest, load
 from ..enhancers.neural.network import NetworkKernel, WaveKernel
 from ..enhancers.neural.tiny import TinyKernel
 from ..errors import MissingExtraError, ModelError, OutputError, ParameterError
-from .fork import walk
 
 PESQ_LOSS, STOI_LOSS = 0.02, 0.002
 RECIPES = ("all", "dense")
 _SMALLEST = 512
 """Matrices of fewer weights are not worth it."""
 
-_MOVES = ("Concat", "Identity", "Neg", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
-"""Operators that only move or turn round weights, at loading."""
+_MOVES = ("Concat", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
+"""Operators that only move weights, at loading."""
 
 Signal = NDArray[np.float32]
 
@@ -90,7 +89,7 @@ def to_int8(content: bytes, recipe: str = "all") -> bytes:
     graph = onnx.load_from_string(content)
     body = graph.graph
     users: dict[str, list[tuple[Any, int]]] = {}
-    for node in walk(body):
+    for node in body.node:
         for place, name in enumerate(node.input):
             users.setdefault(name, []).append((node, place))
     added = []

@@ -17,21 +17,20 @@ CLOSE = 1e-6  # of the input: sums over many rows are added up in another order
 """Of the largest sample: a product of many rows is added up in another order than one of few."""
 
 
-@pytest.fixture(scope="module", params=["bandwise", "bandgate", "shipped"])
+@pytest.fixture(scope="module", params=["small", "shipped"])
 def enhancer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NeuralEnhancer | Live:
     if request.param == "shipped":
         return Live()
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnx")
     from unmuffle.export.graph import to_bytes
-    from unmuffle.train import nets
+    from unmuffle.train.nets.bandwise import Bandwise, BandwiseConfig
 
     torch.manual_seed(5)
-    own = {"bandwise": {"blocks": 2, "context": 0}, "bandgate": {"units": 20, "layers": 2}}[request.param]
-    net = nets.make(request.param, {"bands": 8, "width": 12, "memory": 6, **own}).eval()
+    net = Bandwise(BandwiseConfig(bands=8, width=12, blocks=2, context=0, memory=6)).eval()
     with torch.no_grad():
-        net.taps.weight.mul_(5)  # type: ignore[union-attr, operator]
-    path = tmp_path_factory.mktemp("streams") / "small.onnx"
+        net.taps.weight.mul_(5)
+    path = tmp_path_factory.mktemp("streams") / "bandwise.onnx"
     facts = {"name": "small", "licence": "MIT", "data": {}, "recipe": {}, "scores": {}}
     path.write_bytes(to_bytes(net, facts))
     return NeuralEnhancer(path=str(path))
@@ -113,11 +112,3 @@ def test_axes_that_are_none(axes: str, network_file: Path, tmp_path: Path) -> No
 
     with pytest.raises(ModelError, match=r"unmuffle\.streams"):
         load(altered(network_file, tmp_path / "axes.onnx", {"streams": axes}))
-
-
-def test_a_word_for_a_graph_of_single_frames_that_is_none(network_file: Path, tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
-    from test_network_file import altered
-
-    with pytest.raises(ModelError, match=r"unmuffle\.alone = 'perhaps' is neither yes nor no"):
-        load(altered(network_file, tmp_path / "alone.onnx", {"alone": "perhaps"}))

@@ -18,7 +18,7 @@ overlapped, so there is no musical noise of the usual kind and little latency.
 What they share
     :mod:`.framing` (frames, noise tracking, models per hop, sample rates), :mod:`.linear` and
     :mod:`.joint` (the two kinds of running filter), :mod:`.estimation` (AR models from noisy power
-    spectra), :mod:`.recursion` (the recursions themselves, in square-root form), :mod:`.compiling` (their machine
+    spectra), :mod:`.recursion` (the recursions themselves, in square-root form), :mod:`..compiling` (their machine
     code: made once, by a process of its own).
 
 What the state is not

@@ -26,7 +26,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiling import compiled
+from ..compiling import compiled
 from .recursion import LEAST, Array
 
 CORRECTION = 1e-9

@@ -25,10 +25,11 @@ from ...errors import ParameterError
 from ...noise import TRACKERS, NoiseProfile, NoiseTracker, Profile, tracker
 from ...signal.blocks import Samples
 from ...signal.stft import StftSpec
+from .. import compiling
 from ..base import Enhancer, Kernel, StepKernel
 from ..compose import AtRate
 from ..params import param
-from . import compiling, estimation
+from . import estimation
 from .recursion import LEAST, Array
 
 NATIVE_RATE = 16_000
@@ -63,7 +64,7 @@ class ArEnhancer(Enhancer):
             raise ParameterError(f"profile = {self.profile!r}; give what noise.profile_from(...) returns")
 
     def warm(self) -> None:
-        """Load the machine code; see :mod:`.compiling`."""
+        """Load the machine code; see :mod:`..compiling`."""
         compiling.warm(self)
 
     def with_profile(self, profile: NoiseProfile) -> ArEnhancer:

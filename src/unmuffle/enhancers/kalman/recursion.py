@@ -42,7 +42,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiling import compiled
+from ..compiling import compiled
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]

@@ -40,9 +40,10 @@ import numpy as np
 from ...errors import ParameterError
 from ...noise import NoiseProfile, NoiseTracker, Profile, tracker
 from ...signal.stft import Spectrum, StftSpec
+from .. import compiling
 from ..base import Enhancer, Kernel, SpectralKernel
 from ..params import param
-from . import compiling, recursion
+from . import recursion
 from .framing import TRACKED, digest
 
 
@@ -76,7 +77,7 @@ class KalmanSubband(Enhancer):
         return StftSpec(self.window_ms, self.hop_ms, "hann")
 
     def warm(self) -> None:
-        """Load the machine code; see :mod:`.compiling`."""
+        """Load the machine code; see :mod:`..compiling`."""
         compiling.warm(self)
 
     def with_profile(self, profile: NoiseProfile) -> KalmanSubband:

@@ -11,8 +11,6 @@ The graph
     A graph may take several streams at once: then the frames are those of each moment, one of every stream, and the
     states of ``n`` streams lie side by side along one axis each, ``n`` times as long as that of one. In the graph that
     axis has the name ``streams``, or ``streams*r`` if one stream takes ``r`` places of it, up to 64.
-    A graph may hold two: one for a single frame of a single channel, and one for all else, behind an ``If`` on the
-    size of the input. Where it is known that frames come one by one, onnxruntime is left with the first alone.
 
 The metadata (``metadata_props`` of the file, all of them text)
     ========================  ================================================================
@@ -28,7 +26,6 @@ The metadata (``metadata_props`` of the file, all of them text)
     ``unmuffle.causal``       "yes", or "no": it must be given the whole signal in one call
     ``unmuffle.state``        JSON: name -> shape; "channels" stands for the number of channels
     ``unmuffle.streams``      JSON: name of each state -> axis of the streams; not there: one stream at a time
-    ``unmuffle.alone``        "yes": there is a graph for a single frame; not there: there is one graph
     ``unmuffle.licence``      of the weights
     ``unmuffle.data``         JSON: what it was trained on
     ``unmuffle.recipe``       JSON: how
@@ -36,8 +33,7 @@ The metadata (``metadata_props`` of the file, all of them text)
     ``unmuffle.sha256``       of the file, with these 64 digits replaced by zeros
     ========================  ================================================================
 
-A file in which any of it is missing (but for ``streams`` and ``alone``), unreadable or at odds with the graph is
-refused.
+A file in which any of it is missing (but for ``streams``), unreadable or at odds with the graph is refused.
 """
 
 from __future__ import annotations
@@ -108,7 +104,6 @@ class Facts:
     causal: bool
     state: tuple[tuple[str, tuple[int | str, ...]], ...]
     streams: tuple[tuple[str, int], ...]
-    alone: bool
     licence: str
     data: Any
     recipe: Any
@@ -138,10 +133,6 @@ class Facts:
 def side_by_side(places: int) -> str:
     """Name of an axis of which each stream takes so many places."""
     return "streams" if places == 1 else f"streams*{places}"
-
-
-ONE_STREAM = {side_by_side(n): n for n in range(1, MOST_PLACES + 1)}
-"""Lengths of the axes of streams where there is one."""
 
 
 def digest(content: bytes, stated: str) -> str:
@@ -208,8 +199,6 @@ def parse(table: dict[str, str], where: str) -> Facts:
         raise bad("causal", "is neither yes nor no")
     parsed: dict[str, Any] = {}
     values.setdefault("streams", "{}")
-    if values.setdefault("alone", "no") not in ("yes", "no"):
-        raise bad("alone", "is neither yes nor no")
     for field in ("state", "streams", "data", "recipe", "scores"):
         try:
             parsed[field] = json.loads(values[field])
@@ -232,7 +221,6 @@ def parse(table: dict[str, str], where: str) -> Facts:
         values["causal"] == "yes",
         tuple((k, tuple(v)) for k, v in parsed["state"].items()),
         tuple((k, parsed["streams"][k]) for k in parsed["state"]) if parsed["streams"] else (),
-        values["alone"] == "yes",
         values["licence"],
         parsed["data"],
         parsed["recipe"],
@@ -264,13 +252,14 @@ class Model:
     Attributes:
         facts: what the file says of itself.
         path: where it was read from.
+        content: its bytes, if more can be made of them; else none.
     """
 
     def __init__(self, content: bytes, path: str) -> None:
         self.path = path
         try:
             # Known to be of one stream, shapes and what follows from them are worked out at loading.
-            self._session = _session(content, ONE_STREAM)
+            self._session = _session(content, {side_by_side(n): n for n in range(1, MOST_PLACES + 1)})
         except Exception as error:  # onnxruntime has a dozen classes for "this is no usable model"
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             # Checkpoints of torch are zip files.
@@ -285,13 +274,12 @@ class Model:
             )
         self._outputs = [self.facts.output, *(f"next_{name}" for name, _ in self.facts.state)]
         self._check_graph()
-        self._content = content if self.facts.streams or self.facts.alone else b""
+        self.content = content if self.facts.streams else b""
         self._one = self.initial()
         shapes = ((name, self._one[name].shape, axis) for name, axis in self.facts.streams)
         # Of each state: places before the axis of the streams, and from it on.
         self._folds = [(name, (math.prod(shape[:axis]), math.prod(shape[axis:]))) for name, shape, axis in shapes]
         self._crowd: Any = None
-        self._single: Any = None
         self._lock = threading.Lock()
 
     def _check_graph(self) -> None:
@@ -369,7 +357,7 @@ class Model:
         """
         if self._crowd is None:
             with self._lock:
-                self._crowd = self._crowd or _session(self._content, {"channels": 1})
+                self._crowd = self._crowd or _session(self.content, {"channels": 1})
         count = spectrum.shape[1]
         given = {self.facts.input: spectrum}
         for (name, axis), array in zip(self.facts.streams, rows, strict=True):
@@ -385,12 +373,7 @@ class Model:
 
     def lane(self, channels: int = 1) -> Lane:
         """A way through for single frames, in less time than by :meth:`run`."""
-        if channels > 1 or not self.facts.alone:
-            return Lane(self, self._session, channels)
-        with self._lock:
-            if self._single is None:
-                self._single = _session(self._content, {**ONE_STREAM, "channels": 1, "frames": 1})
-        return Lane(self, self._single, channels)
+        return Lane(self, self._session, channels)
 
 
 def _session(content: bytes, lengths: Mapping[str, int]) -> Any:

@@ -26,19 +26,25 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ModelError
+from ...errors import MissingExtraError, ModelError
 from ...signal.blocks import Samples
 from ...signal.stft import Frames, Spectrum
 from ..base import Array, Enhancer, Kernel, SpectralKernel, StepKernel, WholeKernel
 from ..compose import AtRate
 from ..params import param
-from .model import Facts, Model, State, load
+from .model import Facts, Lane, Model, State, load
 from .tiny import TinyKernel
+
+if TYPE_CHECKING:
+    from .native import Native
+
+_FEW = 8
+"""Frames of a short block, at most: machine code, one by one, is quicker for them than the graph all at once."""
 
 _CHUNK = 128
 """Frames of one call: what they need fits the cache of a core, and the calls do not matter."""
@@ -105,8 +111,24 @@ class NetworkKernel(SpectralKernel):
         self._unscale = np.float32(1.0) / self._scale
         self.shares = channels == 1 and model.sides
         # For single frames everything is prepared; what comes out is used up before the next one goes in.
-        self._lane = model.lane(channels if self._linked else 1)
+        self._lane: Lane | Native = model.lane(channels if self._linked else 1)
         self._prepared = _desk(self._lane.given, frames.bins)
+
+        self._singly = 1  # frames at once that go through the lane one by one
+
+    def expect(self, block: int) -> None:
+        """Of blocks of a few frames: the frame as machine code, where there is some."""
+        if block > _FEW * self.granularity or self._lane.given.shape[0] > 1:
+            return
+        try:
+            from .native import native
+        except MissingExtraError:
+            return
+        lane = native(self.model)
+        if lane is not None:
+            self._lane = lane
+            self._prepared = _desk(lane.given, self.frames.bins)
+            self._singly = _FEW
 
     def init_bins(self) -> State:
         """The network's zeros."""
@@ -154,6 +176,11 @@ class NetworkKernel(SpectralKernel):
         channels, count, bins = spectrum.shape
         known = min(bins, self._bins)
         several = not isinstance(state, dict)
+        if not several and 1 < count <= self._singly:
+            made = np.empty_like(spectrum)
+            for i in range(count):
+                made[:, i : i + 1], state = self._through(spectrum[:, i : i + 1], state)
+            return made, state
         lane = self._lane if count == 1 and not several else None
         rows: NDArray[np.float32] = lane.given if lane else np.zeros((channels, count, 2, self._bins), np.float32)
         given, taken, enhanced = self._prepared if lane else _desk(rows, bins)

@@ -49,7 +49,6 @@ class Net(Protocol):
 NETS: dict[str, tuple[str, str, str]] = {
     "bandwise": (".bandwise", "Bandwise", "BandwiseConfig"),
     "bandwise-low": (".bandwise", "BandwiseLow", "BandwiseConfig"),
-    "bandgate": (".bandgate", "Bandgate", "BandgateConfig"),
     "dense": (".dense", "Dense", "DenseConfig"),
     "tiny": (".tiny", "Tiny", "TinyConfig"),
     "mask-lstm": (".mask_lstm", "MaskLstm", "MaskLstmConfig"),

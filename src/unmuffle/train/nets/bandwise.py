@@ -32,7 +32,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,9 +45,9 @@ PATCH = 4
 PATCHES = (BINS - 1) // PATCH
 _POWER = 0.15  # of |X|^2
 _EPS = 1e-12
-FLOOR = 0.01  # smallest mean magnitude that is taken for a signal: that of noise at -170 dBFS
-FEATURES = 5
-TAPS = 4
+_FLOOR = 0.01  # smallest mean magnitude that is taken for a signal: that of noise at -170 dBFS
+_FEATURES = 5
+_TAPS = 4
 
 
 @dataclass(frozen=True)
@@ -139,14 +138,14 @@ class Bandwise(nn.Module):
     def __init__(self, config: BandwiseConfig | None = None) -> None:
         super().__init__()
         self.config = c = config or BandwiseConfig()
-        self.patch = nn.Conv1d(FEATURES, c.width, 2 * PATCH, PATCH, PATCH // 2)
+        self.patch = nn.Conv1d(_FEATURES, c.width, 2 * PATCH, PATCH, PATCH // 2)
         erb = erb_bands(PATCHES, 8000.0, c.bands)  # each row adds up to one
         self.gather = nn.Linear(PATCHES, c.bands)
         self.spread = nn.Linear(c.bands, PATCHES)
         self.place = nn.Parameter(0.3 * torch.randn(c.bands, c.width))
         self.blocks = nn.ModuleList(Block(c.bands, c.width) for _ in range(c.blocks))
         self.context = Context(c.bands, c.width, c.context) if c.context else None
-        self.taps = nn.Conv1d(c.width, PATCH * TAPS, 3, 1, 1)
+        self.taps = nn.Conv1d(c.width, PATCH * _TAPS, 3, 1, 1)
         self.register_buffer("turn", _turn(self.spec), persistent=False)
         with torch.no_grad():
             self.gather.weight.copy_((erb / erb.sum(0, keepdim=True)).T)
@@ -190,7 +189,7 @@ class Bandwise(nn.Module):
             pre, pim = cos * pre - sin * pim, cos * pim + sin * pre
         features, level = self.features(re, im, pre, pim, level)
         # Patches: rows of one frame each, time first for the recurrences.
-        rows = features.permute(2, 0, 1, 3).reshape(frames * batch, FEATURES, BINS - 1)
+        rows = features.permute(2, 0, 1, 3).reshape(frames * batch, _FEATURES, BINS - 1)
         patches = torch.relu(self.patch(rows))
         x = (self.gather(patches).transpose(1, 2) + self.place).reshape(frames, batch, c.bands, c.width)
         carried = []
@@ -203,8 +202,8 @@ class Bandwise(nn.Module):
             carried += list(seen)
         wide = self.spread(x.reshape(frames * batch, c.bands, c.width).transpose(1, 2))
         taps = self.taps(torch.relu(wide + patches))
-        taps = taps.reshape(frames, batch, TAPS, PATCH, PATCHES).permute(2, 1, 0, 4, 3)
-        taps = taps.reshape(TAPS, batch, 1, frames, BINS - 1).to(spectrum.dtype)
+        taps = taps.reshape(frames, batch, _TAPS, PATCH, PATCHES).permute(2, 1, 0, 4, 3)
+        taps = taps.reshape(_TAPS, batch, 1, frames, BINS - 1).to(spectrum.dtype)
         # The last bin, half a bin wide, goes with the one below.
         a, b, p, q = torch.cat((taps, taps[..., -1:]), -1).unbind(0)
         out_re = a * re - b * im + p * pre - q * pim
@@ -213,11 +212,20 @@ class Bandwise(nn.Module):
 
     def features(self, re: Tensor, im: Tensor, pre: Tensor, pim: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
         """``(batch, 5, frames, 160)``: means over the channels of products of two bins, compressed."""
-        found, mean = clues(re, im, pre, pim)
+        size = ((re.square() + im.square()).mean(1) + _EPS).pow(_POWER)
+        tre, tim = (re * pre + im * pim).mean(1), (im * pre - re * pim).mean(1)
+        fre = (re[..., 1:] * re[..., :-1] + im[..., 1:] * im[..., :-1]).mean(1)
+        fim = (im[..., 1:] * re[..., :-1] - re[..., 1:] * im[..., :-1]).mean(1)
+        small = size[..., 1:]
+        time_re, time_im = tre[..., 1:], tim[..., 1:]
+        shrink = (time_re.square() + time_im.square() + _EPS * _EPS).pow((_POWER - 1.0) / 2.0)
+        slide = (fre.square() + fim.square() + _EPS * _EPS).pow((_POWER - 1.0) / 2.0)
+        mean = size[..., 2:81].mean(-1)
         seen = torch.cat((level, torch.stack((mean, torch.ones_like(mean)), 1)), 2)
         pooled = nn.functional.avg_pool1d(seen, self.config.memory, stride=1)
-        scale = (pooled[:, 1] / (pooled[:, 0] + FLOOR * pooled[:, 1])).unsqueeze(1).unsqueeze(-1)
-        return found * scale, seen[:, :, seen.shape[2] - self.config.memory + 1 :]
+        scale = (pooled[:, 1] / (pooled[:, 0] + _FLOOR * pooled[:, 1])).unsqueeze(1).unsqueeze(-1)
+        stack = torch.stack((small, time_re * shrink, time_im * shrink, fre * slide, fim * slide), 1)
+        return stack * scale, seen[:, :, seen.shape[2] - self.config.memory + 1 :]
 
     def streaming(self) -> nn.Module:
         """The same network on the weights of this one, arranged for ONNX Runtime."""
@@ -275,13 +283,25 @@ class BandwiseStream(nn.Module):
     def __init__(self, net: Bandwise) -> None:
         super().__init__()
         self.net = net
-        for name, value in constants().items():
-            self._constant(name, value)
+        # Rows of a product: (re, im of the bin, of the frame before, of the bin below) x (re, im of the bin).
+        self._constant(
+            "products", _matrix(12, {0: 1, 3: 1}, {4: 1, 7: 1}, {5: 1, 6: -1}, {8: 1, 11: 1}, {9: 1, 10: -1})
+        )
+        self._constant("floor", torch.tensor([_EPS, 0.0, 0.0, 0.0, 0.0]).reshape(-1, 1))
+        squares = _matrix(5, {0: 1}, {1: 1, 2: 1}, {3: 1, 4: 1})
+        self._constant("squares", squares)
+        # The lowest bin has no bin below and takes no part: a huge square makes it vanish.
+        least = torch.tensor([0.0, _EPS * _EPS, _EPS * _EPS]).reshape(-1, 1).repeat(1, BINS)
+        least[:, 0] = 1e38
+        self._constant("least", least)
+        self._constant("powers", squares.T * ((_POWER - 1.0) / 2.0))
         meter = torch.zeros(5, BINS, 2)
         meter[0, 2:81, 0] = 1.0 / 79.0
         self._constant("meter", meter.reshape(-1, 2))
-        self._constant("offset", torch.tensor([FLOOR, 1.0]))
+        self._constant("offset", torch.tensor([_FLOOR, 1.0]))
         self._constant("quarter", _matrix(2, {1: -1}, {0: 1}))  # of a turn
+        # Rows (a re, a im, b re, b im) of this frame and of the one before, to the real and the imaginary part.
+        self._constant("filter", _matrix(8, {0: 1, 3: -1, 4: 1, 7: -1}, {1: 1, 2: 1, 5: 1, 6: 1}))
 
     def _constant(self, name: str, value: Tensor) -> None:
         self.register_buffer(name, value.contiguous(), persistent=False)
@@ -300,10 +320,6 @@ class BandwiseStream(nn.Module):
         rest = self.net.initial(1, channels)[2:]
         return [torch.zeros(1, 1, self.net.config.memory - 1, 2), torch.zeros(channels, 1, 2, BINS), *rest]
 
-    def alone(self) -> nn.Module:
-        """The same for one frame of one channel of one stream: an exported file holds both."""
-        return _Alone(self)
-
     def forward(self, spectrum: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Filtered spectrum and the new state."""
         net, c = self.net, self.net.config
@@ -315,8 +331,8 @@ class BandwiseStream(nn.Module):
         both = torch.cat((spectrum, before), 2)
         features, level = self.features(spectrum, both, state[0])
         # A column of zeros in front of the filters: the lowest bin is there and counts for nothing.
-        kernel = torch.cat((torch.zeros(c.width, FEATURES, 1), net.patch.weight), 2).unsqueeze(2)
-        features = features.reshape(-1, FEATURES, 1, BINS)
+        kernel = torch.cat((torch.zeros(c.width, _FEATURES, 1), net.patch.weight), 2).unsqueeze(2)
+        features = features.reshape(-1, _FEATURES, 1, BINS)
         patches = nn.functional.conv2d(features, kernel, net.patch.bias, (1, PATCH), (0, PATCH // 2))
         patches = torch.relu(patches).permute(0, 2, 3, 1).reshape(-1, PATCHES, c.width)
         x = torch.matmul(net.gather.weight, patches) + (net.gather.bias[:, None] + net.place)
@@ -339,14 +355,20 @@ class BandwiseStream(nn.Module):
         wide = torch.relu(torch.matmul(net.spread.weight, x) + end + patches)
         wide = wide.reshape(-1, 1, PATCHES, c.width).permute(0, 3, 1, 2)
         taps = nn.functional.conv2d(wide, net.taps.weight.unsqueeze(2), net.taps.bias, padding=(0, 1))
-        taps = taps.reshape(-1, TAPS, PATCH, PATCHES).transpose(2, 3).reshape(-1, TAPS, BINS - 1)
+        taps = taps.reshape(-1, _TAPS, PATCH, PATCHES).transpose(2, 3).reshape(-1, _TAPS, BINS - 1)
         taps = nn.functional.pad(taps, (0, 1), mode="replicate").reshape(-1, 2, 2, 1, BINS)
-        out = (taps * both.reshape(channels, -1, 2, 1, 2, BINS)).reshape(channels, -1, 2 * TAPS, BINS)
+        out = (taps * both.reshape(channels, -1, 2, 1, 2, BINS)).reshape(channels, -1, 2 * _TAPS, BINS)
         return (torch.matmul(self.filter, out), level, seen[:, -streams:], *carried)
 
     def features(self, spectrum: Tensor, both: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
         """``(frames, 5, bins)`` as :meth:`Bandwise.features` has them, from bin 0 on, and the new level."""
-        steps = shown(self, spectrum, both)
+        channels = spectrum.shape[0]
+        rows = torch.cat((both, nn.functional.pad(spectrum, (1, -1))), 2)
+        pairs = rows.reshape(channels, -1, 6, 1, BINS) * spectrum.reshape(channels, -1, 1, 2, BINS)
+        steps = torch.matmul(self.products, pairs.reshape(channels, -1, 12, BINS))
+        steps = torch.cumsum(steps, 0)[-1] / channels + self.floor
+        norm = torch.matmul(self.squares, steps * steps) + self.least
+        steps = steps * torch.exp(torch.matmul(self.powers, torch.log(norm)))
         now = torch.addmm(self.offset, steps.reshape(-1, 5 * BINS), self.meter)
         level = torch.cat((level, now.reshape(1, 1, -1, level.shape[3])), 2)
         pooled = nn.functional.avg_pool2d(level, (self.net.config.memory, 1), stride=1).reshape(-1, 1, 2)
@@ -364,142 +386,6 @@ class BandwiseStream(nn.Module):
         y = torch.relu(nn.functional.linear(y.reshape(-1, units), net.give.weight, net.give.bias))
         x = x + torch.matmul(y.reshape(-1, bands, few), net.widen.weight.T)
         return x, owed + net.widen.bias, [h, cell]
-
-
-class _Alone(nn.Module):
-    """One frame of one channel: what :class:`BandwiseStream` does, with matrices for tensors.
-
-    The mix over bands, a product for each feature there, is one of all numbers at once and a sum; the convolution
-    from patches to taps a transposed one, which leaves the bins in their order.
-    """
-
-    def __init__(self, form: BandwiseStream) -> None:
-        super().__init__()
-        self.net = form.net  # first: then its parameters have the names that they have in the form
-        self.form = form
-
-    def forward(self, spectrum: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """The same tensors as those of the form, for one frame."""
-        form, net, c = self.form, self.net, self.net.config
-        before = state[1]
-        if net.turn is not None:
-            before = net.turn[0] * before + torch.matmul(form.quarter, net.turn[1] * before)
-        both = torch.cat((spectrum, before), 2)
-        steps = shown_alone(form, spectrum, both)
-        now = torch.addmm(form.offset, steps.reshape(1, FEATURES * BINS), form.meter)
-        level = torch.cat((state[0], now.reshape(1, 1, 1, 2)), 2)
-        mean, known = torch.mm(torch.full((1, c.memory), 1.0 / c.memory), level.reshape(c.memory, 2)).split([1, 1], 1)
-        patches = patched(net.patch, steps * (known / mean))
-        start = net.gather.bias[:, None] + net.place
-        x = torch.addmm(start, net.gather.weight, patches.t())
-        carried = []
-        owed = torch.zeros(c.width)  # what the features of every band still lack
-        for i, block in enumerate(net.blocks):
-            assert isinstance(block, Block)  # ModuleList knows only Module
-            y, h, cell = _recurrence(block.time, x, state[2 + 2 * i], state[3 + 2 * i], owed)
-            carried += [h, cell]
-            x = x + y.reshape(c.bands, c.width)
-            shift = block.shift + (owed[:, None] * block.across.sum(1)).T
-            each = x.reshape(c.bands, 1, c.width) * block.across.permute(1, 2, 0)
-            every = torch.addmm(shift.reshape(1, -1), torch.ones(1, c.bands), each.reshape(c.bands, -1))
-            x = torch.addmm(x, torch.relu(every).reshape(c.bands, c.width), block.blend.weight.t())
-            owed = owed + block.blend.bias
-            if i == 0 and net.context is not None:
-                x, owed, seen_all = form.context(net.context, x, state[-2], state[-1], owed)
-                x = x.reshape(c.bands, c.width)
-        if net.context is not None:
-            carried += seen_all
-        end = net.spread.bias + net.spread.weight.sum(1) * owed[:, None]
-        wide = torch.relu(torch.addmm(patches + end, x.t(), net.spread.weight.t()))
-        # Of a filter over three patches the last goes to the patch before: by bins, from left to right.
-        kernel = net.taps.weight.reshape(TAPS, PATCH, c.width, 3).permute(2, 0, 3, 1)
-        kernel = torch.cat((kernel[:, :, 2:], kernel[:, :, 1:2], kernel[:, :, :1]), 2).reshape(c.width, TAPS, 3 * PATCH)
-        taps = nn.functional.conv_transpose1d(wide.unsqueeze(0), kernel, None, PATCH, PATCH)
-        taps = taps + net.taps.bias.reshape(TAPS, 1, PATCH).repeat(1, PATCHES, 1).reshape(TAPS, BINS - 1)
-        taps = nn.functional.pad(taps, (0, 1), mode="replicate")
-        return (filtered_alone(form, taps, both), level[:, :, 1:], spectrum, *carried)
-
-
-def clues(re: Tensor, im: Tensor, pre: Tensor, pim: Tensor) -> tuple[Tensor, Tensor]:
-    """What is heard of a frame, before its level is taken off.
-
-    Args:
-        re, im: of the frames, ``(batch, channels, frames, bins)``.
-        pre, pim: of the frames before them.
-
-    Returns:
-        Means over the channels of products of two bins, compressed, ``(batch, 5, frames, 160)``, and the mean
-        compressed magnitude from 100 Hz to 4 kHz, ``(batch, frames)``.
-    """
-    size = ((re.square() + im.square()).mean(1) + _EPS).pow(_POWER)
-    tre, tim = (re * pre + im * pim).mean(1), (im * pre - re * pim).mean(1)
-    fre = (re[..., 1:] * re[..., :-1] + im[..., 1:] * im[..., :-1]).mean(1)
-    fim = (im[..., 1:] * re[..., :-1] - re[..., 1:] * im[..., :-1]).mean(1)
-    small = size[..., 1:]
-    time_re, time_im = tre[..., 1:], tim[..., 1:]
-    shrink = (time_re.square() + time_im.square() + _EPS * _EPS).pow((_POWER - 1.0) / 2.0)
-    slide = (fre.square() + fim.square() + _EPS * _EPS).pow((_POWER - 1.0) / 2.0)
-    stack = torch.stack((small, time_re * shrink, time_im * shrink, fre * slide, fim * slide), 1)
-    return stack, size[..., 2:81].mean(-1)
-
-
-def constants() -> dict[str, Tensor]:
-    """Matrices by which the forms for ONNX Runtime make :func:`clues` and filter, from bin 0 on."""
-    # Rows of a product: (re, im of the bin, of the frame before, of the bin below) x (re, im of the bin).
-    products = _matrix(12, {0: 1, 3: 1}, {4: 1, 7: 1}, {5: 1, 6: -1}, {8: 1, 11: 1}, {9: 1, 10: -1})
-    squares = _matrix(5, {0: 1}, {1: 1, 2: 1}, {3: 1, 4: 1})
-    # The lowest bin has no bin below and takes no part: a huge square makes it vanish.
-    least = torch.tensor([0.0, _EPS * _EPS, _EPS * _EPS]).reshape(-1, 1).repeat(1, BINS)
-    least[:, 0] = 1e38
-    return {
-        "products": products,
-        "floor": torch.tensor([_EPS, 0.0, 0.0, 0.0, 0.0]).reshape(-1, 1),
-        "squares": squares,
-        "least": least,
-        "powers": squares.T * ((_POWER - 1.0) / 2.0),
-        # Rows (a re, a im, b re, b im) of this frame and of the one before, to the real and the imaginary part.
-        "filter": _matrix(8, {0: 1, 3: -1, 4: 1, 7: -1}, {1: 1, 2: 1, 5: 1, 6: 1}),
-    }
-
-
-def shown(form: Any, spectrum: Tensor, both: Tensor) -> Tensor:
-    """:func:`clues` in a form for ONNX Runtime, from bin 0 on, ``(frames, 5, bins)``.
-
-    Args:
-        form: has the matrices of :func:`constants` as attributes.
-        spectrum: ``(channels, frames, 2, bins)``.
-        both: the same and the frames before, ``(channels, frames, 4, bins)``.
-    """
-    channels = spectrum.shape[0]
-    rows = torch.cat((both, nn.functional.pad(spectrum, (1, -1))), 2)
-    pairs = rows.reshape(channels, -1, 6, 1, BINS) * spectrum.reshape(channels, -1, 1, 2, BINS)
-    steps = torch.matmul(form.products, pairs.reshape(channels, -1, 12, BINS))
-    steps = torch.cumsum(steps, 0)[-1] / channels + form.floor
-    norm = torch.matmul(form.squares, steps * steps) + form.least
-    return steps * torch.exp(torch.matmul(form.powers, torch.log(norm)))
-
-
-def shown_alone(form: Any, spectrum: Tensor, both: Tensor) -> Tensor:
-    """:func:`shown` for one frame of one channel: ``(5, bins)``."""
-    rows = torch.cat((both, nn.functional.pad(spectrum, (1, -1))), 2)
-    pairs = (rows.reshape(6, 1, BINS) * spectrum).reshape(12, BINS)
-    steps = torch.addmm(form.floor, form.products, pairs)
-    norm = torch.addmm(form.least, form.squares, steps * steps)
-    return steps * torch.exp(torch.mm(form.powers, torch.log(norm)))
-
-
-def patched(patch: nn.Conv1d, features: Tensor) -> Tensor:
-    """Patches ``(width, 40)`` of the features ``(5, bins)`` of a frame, from bin 0 on."""
-    # A column of zeros in front of the filters: the lowest bin is there and counts for nothing.
-    kernel = torch.cat((torch.zeros(patch.out_channels, FEATURES, 1), patch.weight), 2)
-    found = nn.functional.conv1d(features.reshape(1, FEATURES, BINS), kernel, patch.bias, PATCH, PATCH // 2)
-    return torch.relu(found).reshape(patch.out_channels, PATCHES)
-
-
-def filtered_alone(form: Any, taps: Tensor, both: Tensor) -> Tensor:
-    """A frame and the one before, ``(1, 1, 4, bins)``, under the taps ``(1, 4, bins)``."""
-    out = (taps.reshape(2, 2, 1, BINS) * both.reshape(2, 1, 2, BINS)).reshape(2 * TAPS, BINS)
-    return torch.mm(form.filter, out).reshape(1, 1, 2, BINS)
 
 
 def _recurrence(lstm: nn.LSTM, x: Tensor, h: Tensor, cell: Tensor, lack: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,8 +18,8 @@ import pytest
 import soundfile
 
 from unmuffle import load
+from unmuffle.enhancers import compiling
 from unmuffle.enhancers.base import Enhancer, StepKernel
-from unmuffle.enhancers.kalman import compiling
 from unmuffle.enhancers.registry import from_toml
 from unmuffle.noise import NoiseProfile
 
@@ -28,7 +28,7 @@ from unmuffle.noise import NoiseProfile
 FIRST = """
 import json, sys, numpy as np
 from unmuffle import load
-from unmuffle.enhancers.kalman import compiling
+from unmuffle.enhancers import compiling
 
 children, made, run = [], [], compiling.subprocess.run
 

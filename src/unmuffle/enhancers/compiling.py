@@ -1,10 +1,11 @@
 """Machine code: made once on a machine, in a process of its own, and loaded from then on.
 
-Compiling the filter of a method takes numba some seconds and 45 MB more than loading it does, and what the compiler
-took stays with the process. So :func:`warm` never lets the process of the user compile, if that can be avoided: it
-tries to load, and if numba is about to compile one of our functions instead, stops it there, has another interpreter
-compile them all into numba's folder on disk, and loads. With the code there, nothing is started, and finding that
-out costs nothing: it is loading itself that tells.
+The Kalman filters are compiled, and the frame of a network for streams of short blocks. Compiling the filter of a
+method takes numba some seconds and 45 MB more than loading it does, and what the compiler took stays with the process.
+So :func:`warm` never lets the process of the user compile, if that can be avoided: it tries to load, and if numba is
+about to compile one of our functions instead, stops it there, has another interpreter compile them all into numba's
+folder on disk, and loads. With the code there, nothing is started, and finding that out costs nothing: it is loading
+itself that tells.
 
 Wherever another interpreter cannot do it (there is no folder that can be written, this is no plain Python, a process
 cannot be started or is killed), this one compiles, as numba would by itself.
@@ -23,16 +24,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ...errors import MissingExtraError
-from ...signal.compiled import release
-from .. import params
-from ..base import Enhancer
+from ..errors import MissingExtraError
+from ..signal.compiled import release
+from . import params
+from .base import Enhancer
 
 try:
     import numba
     from numba.core import caching, event
 except ImportError:
-    raise MissingExtraError("a Kalman method", "kalman") from None
+    raise MissingExtraError("a Kalman method", "kalman") from None  # nobody else insists
 release()  # of what only the import needed
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -49,7 +50,7 @@ _ONE = threading.Lock()
 _CHILD = """
 import sys
 text, sys.path[:] = sys.argv[1], sys.argv[2:]
-from unmuffle.enhancers.kalman.compiling import fill
+from unmuffle.enhancers.compiling import fill
 fill(text)
 """
 """What it is told. Where Python looks for modules is taken over before the first of them is imported: by itself it
@@ -99,9 +100,33 @@ class _Watch(event.Listener):  # type: ignore[misc]  # numba has no types
             release()  # 12 MB less at the peak
 
 
-def compiled(function: F) -> F:
-    """Compile with numba at first use, and keep the machine code on disk where that is possible."""
-    options = {"nogil": True, "error_model": "numpy"}
+_HERE = threading.local()
+
+_BLOCK = 160
+"""Samples of a short block at 16 kHz: one 10 ms frame."""
+
+
+def running() -> bool:
+    """Is this thread trying out, for :func:`warm`, whether the code of a method is there?"""
+    return getattr(_HERE, "running", False)
+
+
+def available() -> bool:
+    """Does numba compile, or was it told not to (``NUMBA_DISABLE_JIT``)?"""
+    return not numba.config.DISABLE_JIT
+
+
+def compiled(function: F, *, reorder: bool = False) -> F:
+    """Compile with numba at first use, and keep the machine code on disk where that is possible.
+
+    Args:
+        function: of arrays and numbers.
+        reorder: sums may be added in another order and products joined with them, as vectors of a processor do; not
+            for sums that must be the same on every machine.
+    """
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    if reorder:
+        options["fastmath"] = {"contract", "reassoc", "nsz", "arcp"}
     try:
         out: Any = numba.njit(function, cache=True, **options)
         cache = _Cache(function)
@@ -133,7 +158,7 @@ def fill(text: str) -> None:
     Args:
         text: the method as TOML.
     """
-    from ..registry import from_toml
+    from .registry import from_toml
 
     method = from_toml(text)
     with _alone():
@@ -141,11 +166,17 @@ def fill(text: str) -> None:
 
 
 def _run(method: Enhancer, *, refuse: bool) -> None:
-    """Half a second of silence: enough for every function to be called."""
-    with event.install_listener("numba:compile", _Watch(refuse)):
-        stream = method.stream(16_000)
-        stream.process(np.zeros((1, 8000), np.float32))
-        stream.flush()
+    """Half a second of silence and a few short blocks of it: enough for every function to be called."""
+    before, _HERE.running = running(), True
+    try:
+        with event.install_listener("numba:compile", _Watch(refuse)):
+            stream = method.stream(16_000, block_size=_BLOCK)
+            stream.process(np.zeros((1, 8000), np.float32))
+            for _ in range(3):
+                stream.process(np.zeros((1, _BLOCK), np.float32))
+            stream.flush()
+    finally:
+        _HERE.running = before
 
 
 def _loads(method: Enhancer) -> bool:

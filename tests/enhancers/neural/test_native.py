@@ -1,0 +1,239 @@
+"""A frame as machine code: the same network, wherever it is used, and the graph wherever it is not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from unmuffle import load
+from unmuffle.enhancers import compiling
+from unmuffle.enhancers.base import run_offline
+from unmuffle.enhancers.neural import native
+from unmuffle.enhancers.neural.model import Lane, Model, shipped
+from unmuffle.enhancers.neural.model import load as load_file
+from unmuffle.enhancers.neural.network import NeuralEnhancer
+from unmuffle.enhancers.neural.weights import initialisers
+
+CLOSE = 2e-6  # of the input's peak
+
+
+def noise(seconds: float, rate: int = 16_000, seed: int = 0) -> np.ndarray:
+    """Noise whose level swings by 50 dB, with a silence in it."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(round(seconds * rate)) / rate
+    x = rng.standard_normal(t.size) * 10.0 ** (-2.0 + 1.25 * np.sin(9.0 * t))
+    x[t.size // 3 : t.size // 3 + rate // 10] = 0.0
+    return (0.3 * x / np.max(np.abs(x))).astype(np.float32)
+
+
+def scratch(size: int) -> tuple[np.ndarray, np.ndarray]:
+    y = np.zeros(size, np.float32)
+    return y, y.view(np.int32)
+
+
+def test_the_sigmoid() -> None:
+    x = np.concatenate([np.linspace(-120, 120, 20_001), [0.0, -1e30, 1e30]]).astype(np.float32)
+    got = x.copy()
+    native._sigmoids(got, *scratch(x.size))
+    wanted = 1.0 / (1.0 + np.exp(np.clip(-x.astype(np.float64), -87, 87)))
+    error = np.abs(got / wanted - 1.0)
+    assert np.max(error) < 5e-6
+    assert np.max(error[np.abs(x) < 12]) < 1e-6
+
+
+def test_the_power() -> None:
+    x = np.logspace(-37, 37, 30_001).astype(np.float32)
+    got = x.copy()
+    native._powers(got, *scratch(x.size), np.float32(-0.425))
+    wanted = x.astype(np.float64) ** float(np.float32(-0.425))
+    assert np.max(np.abs(got / wanted - 1.0)) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["live", "live-low"])
+def test_the_frame_is_the_graph(name: str) -> None:
+    model = shipped(name)
+    lane, state = native.native(model), model.initial(1)
+    assert lane is not None
+    rng = np.random.default_rng(3)
+    x = (rng.standard_normal((1, 200, 2, 161)) * 10.0 ** rng.uniform(-4, 1, (1, 200, 1, 1))).astype(np.float32)
+    whole, after = model.run(x, state)
+    for i in range(200):
+        lane.given[...] = x[:, i : i + 1]
+        state = lane.run(state)
+        assert np.max(np.abs(lane.answer - whole[:, i : i + 1])) < 1e-5 * np.max(np.abs(x[:, max(i - 1, 0) : i + 1]))
+    for key, value in after.items():
+        assert np.allclose(state[key], value, atol=1e-4), key
+
+
+@pytest.mark.parametrize(
+    ("net", "sizes"),
+    [
+        ("bandwise", {"bands": 7, "width": 12, "blocks": 3, "context": 9, "memory": 6}),
+        ("bandwise", {"bands": 8, "width": 20, "blocks": 1, "context": 0}),
+        ("bandwise-low", {"bands": 24, "width": 16, "context": 200, "memory": 250}),
+    ],
+)
+def test_any_sizes(net: str, sizes: dict[str, int]) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    from unmuffle.export.graph import to_bytes
+    from unmuffle.train import nets
+
+    torch.manual_seed(5)
+    made = nets.make(net, sizes).eval()
+    with torch.no_grad():
+        for weight in made.parameters():
+            weight.add_(0.05 * torch.randn_like(weight))
+    facts = {"name": "small", "licence": "MIT", "data": {}, "recipe": {"net": net, "sizes": sizes}, "scores": {}}
+    model = Model(to_bytes(made, facts), "memory.onnx")
+    assert isinstance(native.native(model), native.Native)
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 48_000])
+@pytest.mark.parametrize("name", ["live", "live-low"])
+@pytest.mark.parametrize("block_ms", [2.5, 4, 10, 30])
+def test_streams_of_short_blocks_are_the_whole(name: str, rate: int, block_ms: float) -> None:
+    enhancer, x, size = load(name), noise(1.0, rate), round(rate * block_ms / 1000)
+    stream = enhancer.stream(rate, block_size=size)
+    assert isinstance(stream._kernel._lane, native.Native)
+    y = np.concatenate([stream.process(x[i : i + size]) for i in range(0, x.size, size)] + [stream.flush()])
+    whole = run_offline(enhancer, x, rate)
+    assert np.max(np.abs(y[stream.latency_samples :][: x.size] - whole)) < CLOSE
+
+
+def test_any_other_blocks_may_come() -> None:
+    x, rng = noise(2.0), np.random.default_rng(1)
+    stream = load("live").stream(16_000, block_size=160)
+    parts, at = [], 0
+    while at < x.size:
+        size = int(rng.choice([1, 40, 160, 161, 700, 5000]))
+        parts.append(stream.process(x[at : at + size]))
+        at += size
+    y = np.concatenate([*parts, stream.flush()])[stream.latency_samples :][: x.size]
+    assert np.max(np.abs(y - run_offline(load("live"), x, 16_000))) < CLOSE
+
+
+def test_a_stream_goes_on_elsewhere() -> None:
+    """From machine code to the graph and back, by its state."""
+    x, size = noise(0.9), 160
+    fast = load("live").stream(16_000, block_size=size)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiling.numba.config, "DISABLE_JIT", True)
+        plain = load("live").stream(16_000, block_size=size)
+    assert isinstance(plain._kernel._lane, Lane)
+    streams, parts = [fast, plain], []
+    for i in range(0, x.size, size):
+        now = streams[i // size // 10 % 2]
+        parts.append(now.process_block(x[i : i + size]))
+        if i // size % 10 == 9:
+            streams[(i // size // 10 + 1) % 2].restore(now.state())
+    whole = run_offline(load("live"), np.concatenate([x, np.zeros(size, np.float32)]), 16_000)
+    assert np.max(np.abs(np.concatenate(parts)[size:] - whole[: x.size - size])) < CLOSE
+
+
+def test_only_where_it_helps() -> None:
+    def lane(channels: int = 1, block: int | None = 160) -> object:
+        return load("live").stream(16_000, channels, block_size=block)._kernel._lane
+
+    assert isinstance(lane(), native.Native)
+    assert isinstance(lane(block=None), Lane)
+    assert isinstance(lane(block=16_000), Lane)
+    assert isinstance(lane(channels=2), Lane)
+
+
+def test_inside_of_a_chain() -> None:
+    from unmuffle.enhancers.compose import Chain
+
+    stream = Chain((load("low-cut"), load("live"))).stream(16_000, block_size=160)
+    assert isinstance(stream._kernel.parts[1]._lane, native.Native)
+
+
+def test_one_that_differs_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = native._packed
+
+    def spoilt(*args: object) -> np.ndarray:
+        weights = packed(*args)  # type: ignore[arg-type]
+        weights[2000] += np.float32(0.05)
+        return weights
+
+    monkeypatch.setattr(native, "_packed", spoilt)
+    native._found.cache_clear()
+    try:
+        assert native.native(shipped("live")) is None
+        assert isinstance(load("live").stream(16_000, block_size=160)._kernel._lane, Lane)
+    finally:
+        native._found.cache_clear()
+
+
+def test_not_if_numba_is_told_not_to_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling.numba.config, "DISABLE_JIT", True)
+    assert isinstance(load("live").stream(16_000, block_size=160)._kernel._lane, Lane)
+
+
+def test_not_without_numba() -> None:
+    code = (
+        "import sys; sys.modules['numba'] = None\n"
+        "import numpy as np, unmuffle\n"
+        "s = unmuffle.load('live').stream(16000, block_size=160)\n"
+        "print(type(s._kernel._lane).__name__, s.process_block(np.zeros(160, np.float32)).size)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["Lane", "160"]
+
+
+def test_files_do_not_load_numba(tmp_path: Path) -> None:
+    import soundfile
+
+    soundfile.write(tmp_path / "in.wav", noise(1.0), 16_000)
+    code = (
+        "import sys\nfrom unmuffle import enhance_file\n"
+        f"enhance_file({str(tmp_path / 'in.wav')!r}, {str(tmp_path / 'out.wav')!r}, method='live')\n"
+        "print('numba' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_other_networks_stay_with_their_graph(network_file: Path) -> None:
+    assert native.native(load_file(network_file)) is None
+    assert native.native(shipped("tiny")) is None
+    stream = NeuralEnhancer(path=str(network_file)).stream(16_000, block_size=160)
+    assert isinstance(stream._kernel._lane, Lane)
+
+
+def test_eight_bit_weights_stay_with_their_graph() -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("torch")
+    from unmuffle.export.quantise import to_int8
+
+    assert native.native(Model(to_int8(shipped("live").content), "memory.onnx")) is None
+
+
+def test_weights_by_name() -> None:
+    onnx = pytest.importorskip("onnx")
+    content = shipped("live").content
+    found = initialisers(content)
+    graph = onnx.load_from_string(content).graph
+    floats = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer if t.data_type == 1 and t.raw_data}
+    assert found.keys() == floats.keys()
+    assert all(np.array_equal(found[k], v) for k, v in floats.items())
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_damaged_files_have_no_weights(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    content = bytearray(shipped("live").content)
+    if seed % 2:
+        content = content[: int(rng.integers(1, len(content)))]
+    for at in rng.integers(0, min(len(content), 4000 if seed % 3 else len(content)), 30):
+        content[at] = int(rng.integers(256))
+    try:
+        initialisers(bytes(content))
+    except ValueError:
+        return
