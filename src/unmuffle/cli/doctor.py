@@ -21,7 +21,7 @@ EXTRAS = {
     "plots": ("matplotlib",),
     "vad": ("webrtcvad-wheels",),
     "rooms": ("pyroomacoustics",),
-    "live": ("sounddevice",),
+    "live": ("sounddevice", "numba"),
     "redis": ("redis",),
     "train": ("torch", "onnx"),
 }
