@@ -349,10 +349,11 @@ def tried() -> list[str]:
         "What the time of a frame is made of (`live`, 16 kHz): in onnxruntime some 110 us of 163, the rest in "
         "transforms, copies and the stream. As one compiled function (`enhancers/neural/native.py`) the network takes "
         "43 us, and the frame 66. Tried before that, and taken out again: a second graph for a single frame, with "
-        "matrices for tensors (146 us in all), and a network made for the budget in onnxruntime, three layers of gated "
-        "averages (minGRU) shared by 16 bands, 37 thousand weights (90 us in all): after 47 thousand steps of 32 "
-        "mixtures of 2 s on an accelerator (10.5 minutes; an error in feeding it mixed up a part of the batches) and 25 "
-        "minutes of a core it had PESQ 1.82 and SI-SDR 10.9 dB on 24 held-out mixtures, where `live` has 1.96 and 12.1.",
+        "matrices for tensors (146 us in all), and a network made for the budget in onnxruntime, three layers of "
+        "gated averages (minGRU) shared by 16 bands, 37 thousand weights (90 us in all): after 47 thousand steps of 32 "
+        "mixtures of 2 s on an accelerator (10.5 minutes; an error in feeding it mixed up a part of the batches) and "
+        "25 minutes of a core it had PESQ 1.82 and SI-SDR 10.9 dB on 24 held-out mixtures, where `live` has 1.96 and "
+        "12.1.",
         "",
         "Next: a wider network as a teacher, with enough steps; for DNSMOS, where `live` is behind RNNoise, a loss "
         "that hears what a voice loses.",

@@ -43,6 +43,9 @@ def main() -> None:
     options.add_argument("--minutes", type=float, default=3.0, help="of processor time, for the training of each")
     options.add_argument("--nets", help="comma-separated presets; default: all")
     options.add_argument("--write", action="store_true", help="measure nothing; write the result from what is there")
+    options.add_argument(
+        "--time", action="store_true", help="only the real-time factors again, of fresh weights; for a quiet machine"
+    )
     args = options.parse_args()
     if not args.data:
         options.error("no recordings: give --data DATA or set UNMUFFLE_DATA")
@@ -56,7 +59,14 @@ def main() -> None:
     before = common.load_average()
     folder = common.SCRATCH / f"zoo-{args.minutes:g}"
     names = args.nets.split(",") if args.nets else presets.names()
-    if not args.write:
+    if args.time:
+        for name in names:
+            path = folder / f"{name}.json"
+            row = json.loads(path.read_text(encoding="utf-8"))
+            row["real_time_factor"] = timed(name, folder)
+            path.write_text(json.dumps(row), encoding="utf-8")
+            print(f"{name}: {row['real_time_factor']:.4f}", flush=True)
+    elif not args.write:
         pool = packed(Path(args.data))
         for name in names:
             if not (folder / f"{name}.json").is_file():
@@ -125,6 +135,26 @@ def one(name: str, folder: Path, pool: Any, data: Path, minutes: float) -> dict[
         "real_time_factor": real_time_factor(made),
         "scores": scores(made, data / "dev16"),
     }
+
+
+def timed(name: str, folder: Path) -> float:
+    """The real-time factor of a preset's network, which does not depend on what it has learned."""
+    import torch
+
+    from unmuffle.enhancers.registry import MODEL
+    from unmuffle.enhancers.registry import load as enhancer
+    from unmuffle.export.graph import to_bytes
+    from unmuffle.train import nets, presets
+
+    torch.manual_seed(0)
+    recipe = presets.layered(presets.table(name), SETTINGS)
+    facts = {"name": name, "licence": "not for use", "data": {}, "recipe": recipe.to_dict(), "scores": {}}
+    path = folder / f"{name}.fresh.onnx"
+    path.write_bytes(to_bytes(nets.make(recipe.net, recipe.sizes).eval(), facts))
+    try:
+        return real_time_factor(enhancer(MODEL, path=str(path)))
+    finally:
+        path.unlink()
 
 
 def real_time_factor(made: Any) -> float:
