@@ -62,7 +62,8 @@ class Blocks:
         self._enabled = bool(enabled)
         self.restarts = 0
         self.strength_db = strength_db
-        self._made(16000, 1, None)  # wrong use is told now, not at the first block
+        # Wrong use is told now, and what short blocks need is loaded now: not at the first block.
+        self._made(16000, 1, 160 if fixed else None)
 
     def _made(self, rate: int, channels: int, size: int | None) -> Stream:
         guard = guard_for(self._enhancer, rate, channels, size, behind_s=1.0)

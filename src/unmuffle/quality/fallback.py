@@ -34,6 +34,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, cast
 
@@ -292,7 +293,19 @@ class GuardedKernel(Kernel):
         self._room = self._warm + self._piece + 2 * self.latency_samples + max(held) + max(steps)
         self._tail = max(16, round(TAIL_S * sample_rate))
         self._order = min(_HIGHEST_ORDER, round(2 * sample_rate / 1000))
+        self._block: int | None = None
         self._fresh()
+
+    def expect(self, block: int) -> None:
+        """Told to both methods, and to those that are made later."""
+        self._block = block
+        for kernel in (*self._kernels.values(), *(b.kernel for b in self._branches.values() if b is not None)):
+            self._tell(kernel)
+
+    def _tell(self, kernel: Kernel | None) -> None:
+        if kernel is not None and self._block is not None:
+            with suppress(Exception):  # a hint: what cannot take it shows by its blocks whether it is broken
+                kernel.expect(self._block)
 
     def _fresh(self) -> None:
         self._input = _Past(self.channels_out, self._room)
@@ -315,6 +328,7 @@ class GuardedKernel(Kernel):
         if kernel is None:
             method = self._guard.main if which == MAIN else self._guard.spare
             kernel = method.kernel(self._rate, self.channels if which == MAIN else self.channels_out)
+            self._tell(kernel)
         else:
             kernel.reset()
         self._kernels[which] = None  # until it is handed back, whole

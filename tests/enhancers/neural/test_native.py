@@ -154,6 +154,17 @@ def test_inside_of_a_chain() -> None:
     assert isinstance(stream._kernel.parts[1]._lane, native.Native)
 
 
+def test_behind_a_guard_and_in_integrations() -> None:
+    from unmuffle.integrations.blocks import Blocks
+
+    blocks = Blocks("live", fixed=True)
+    blocks.process(np.zeros((1, 480), np.float32), 48_000)
+    kernel = blocks._stream._kernel
+    assert isinstance(kernel._branches["main"].kernel._lane, native.Native)
+    kernel._kernels["main"] = None  # as after a failure: one that is made anew
+    assert isinstance(kernel._branch("main", 0).kernel._lane, native.Native)
+
+
 def test_one_that_differs_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     packed = native._packed
 
