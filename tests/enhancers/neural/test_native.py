@@ -77,6 +77,7 @@ def test_the_frame_is_the_graph(name: str) -> None:
         ("bandwise", {"bands": 7, "width": 12, "blocks": 3, "context": 9, "memory": 6}),
         ("bandwise", {"bands": 8, "width": 20, "blocks": 1, "context": 0}),
         ("bandwise-low", {"bands": 24, "width": 16, "context": 200, "memory": 250}),
+        ("bandwise", {"bands": 4, "width": 4, "blocks": 1, "context": 2000, "memory": 2}),
     ],
 )
 def test_any_sizes(net: str, sizes: dict[str, int]) -> None:
@@ -92,7 +93,16 @@ def test_any_sizes(net: str, sizes: dict[str, int]) -> None:
             weight.add_(0.05 * torch.randn_like(weight))
     facts = {"name": "small", "licence": "MIT", "data": {}, "recipe": {"net": net, "sizes": sizes}, "scores": {}}
     model = Model(to_bytes(made, facts), "memory.onnx")
-    assert isinstance(native.native(model), native.Native)
+    lane = native.native(model)
+    assert isinstance(lane, native.Native)
+    # Not a number of it is beyond the end: the machine code would not notice.
+    code = native._found(model)
+    assert code is not None
+    guard = np.full(code.scratch + 64, 7.0, np.float32)
+    lane._rest = (code.weights, guard, guard.view(np.int32), *code.sizes)
+    lane.given[...] = np.random.default_rng(0).standard_normal(lane.given.shape)
+    lane.run(model.initial(1))
+    assert np.all(guard[code.scratch :] == 7.0)
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000, 48_000])
@@ -177,6 +187,30 @@ def test_one_that_differs_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     native._found.cache_clear()
     try:
         assert native.native(shipped("live")) is None
+        assert isinstance(load("live").stream(16_000, block_size=160)._kernel._lane, Lane)
+    finally:
+        native._found.cache_clear()
+
+
+def test_sizes_that_do_not_fit_are_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = native._packed
+    monkeypatch.setattr(native, "_packed", lambda *args: packed(*args)[:-1])
+    monkeypatch.setattr(native, "_frame", None)
+    native._found.cache_clear()
+    try:
+        assert native.native(shipped("live")) is None
+    finally:
+        native._found.cache_clear()
+
+
+def test_what_cannot_be_compiled_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*args: object) -> None:
+        raise compiling.numba.TypingError("as in another version")
+
+    monkeypatch.setattr(compiling, "warm", lambda method: None)
+    monkeypatch.setattr(native, "_frame", fails)
+    native._found.cache_clear()
+    try:
         assert isinstance(load("live").stream(16_000, block_size=160)._kernel._lane, Lane)
     finally:
         native._found.cache_clear()

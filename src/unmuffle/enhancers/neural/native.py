@@ -36,7 +36,6 @@ TOLERANCE = 2e-5
 BINS, PATCH, PATCHES, ROWS, TAPS, FEW = 161, 4, 40, 5, 4, 4
 KERNEL = 2 * PATCH
 _PROOF_FRAMES = 120
-_ROOM = 4096  # floats of the scratch that any polynomial may need beyond those of the gates
 
 _f = np.float32
 _EPS, _EPS2, _FLOOR, _POWER = _f(1e-12), _f(1e-24), _f(0.01), _f(-0.425)
@@ -146,8 +145,9 @@ def _frame(
     flat = s[o : o + 3 * BINS]
     norm = flat.reshape(3, BINS)
     o += 3 * BINS
-    room, room_bits = s[o : o + 4 * n + _ROOM], bits[o : o + 4 * n + _ROOM]
-    o += 4 * n + _ROOM
+    m = max(4 * n, 4 * units, 3 * BINS)  # for polynomials of as many numbers
+    room, room_bits = s[o : o + m], bits[o : o + m]
+    o += m
 
     # What is heard: products with the frame before and the bin below, compressed.
     re, im = x[0], x[1]
@@ -352,15 +352,26 @@ class Native:
 
 
 class Code:
-    """What the machine code needs of a network: its weights in one row, its sizes, and how much scratch."""
+    """What the machine code needs of a network: its weights in one row, its sizes, and how much scratch.
+
+    Attributes:
+        wanted, state, scratch: numbers that :func:`_frame` reads or writes: of weights, of the state, of the rest.
+    """
 
     def __init__(self, weights: Floats, sizes: tuple[int, int, int, int, int]) -> None:
         self.weights = weights
         self.sizes = sizes
-        bands, width, _, units, _ = sizes
-        n = bands * width
-        self.scratch = BINS * (2 + ROWS + 3) + 14 * n + _ROOM + 4 * units
-        self.scratch += PATCHES * (ROWS * KERNEL + 2 * width + 3 * TAPS * PATCH) + 2 * bands * FEW + 8 * units
+        bands, width, blocks, units, memory = sizes
+        n, few = bands * width, bands * FEW
+        self.state = 2 * (memory - 1) + 2 * BINS + 2 * blocks * n + 2 * units
+        self.wanted = 2 * BINS + (ROWS * KERNEL + 1) * width + bands * PATCHES + n
+        self.wanted += blocks * (9 * width * width + 4 * width + bands * n + n)
+        if units:
+            self.wanted += 2 * width * FEW + 4 * units * (few + units + 1) + (units + 1) * few
+        self.wanted += PATCHES * (bands + width) + (3 * width + 1) * TAPS * PATCH
+        # In the order in which the frame takes it; the context's part is used again by what follows it.
+        self.scratch = BINS * (2 + ROWS + 3) + max(4 * n, 4 * units, 3 * BINS) + PATCHES * (ROWS * KERNEL + width)
+        self.scratch += 10 * n + 2 * bands * FEW + 8 * units + PATCHES * (width + 3 * TAPS * PATCH)
 
 
 def native(model: Model) -> Native | None:
@@ -384,7 +395,12 @@ def _found(model: Model) -> Code | None:
         from .live import Live
 
         compiling.warm(Live())
-    return code if _proven(model, code) else None
+    try:
+        return code if _proven(model, code) else None
+    except Exception:  # a version of numba that cannot compile this, a machine without memory for it
+        if compiling.running():
+            raise  # to those who are trying
+        return None
 
 
 def _code(model: Model) -> Code | None:
@@ -399,9 +415,12 @@ def _code(model: Model) -> Code | None:
         blocks = sum(1 for name in found if name.endswith(".across"))
         units = int(found["context.time.weight_hh_l0"].shape[1]) if "context.time.weight_hh_l0" in found else 0
         memory = int(shapes["level"][2]) + 1
-        return Code(_packed(found, model, blocks), (bands, width, blocks, units, memory))
+        code = Code(_packed(found, model, blocks), (bands, width, blocks, units, memory))
     except (KeyError, ValueError, IndexError, TypeError):  # eight-bit weights, or a form of another version
         return None
+    # Machine code does not look where its arrays end.
+    held = sum(a.size for a in model.initial(1).values())
+    return code if (code.weights.size, held) == (code.wanted, code.state) else None
 
 
 def _packed(p: dict[str, Floats], model: Model, blocks: int) -> Floats:
