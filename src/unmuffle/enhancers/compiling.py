@@ -33,7 +33,7 @@ try:
     import numba
     from numba.core import caching, event
 except ImportError:
-    raise MissingExtraError("a Kalman method", "kalman") from None  # nobody else insists
+    raise MissingExtraError("a Kalman method", "kalman") from None  # a network does without
 release()  # of what only the import needed
 
 F = TypeVar("F", bound=Callable[..., Any])

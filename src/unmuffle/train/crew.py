@@ -116,7 +116,9 @@ def launch(work: Callable[..., Any], count: int, accelerator: str, *arguments: A
 def _member(fabric: Any, work: Callable[..., Any], note: str, arguments: bytes) -> Any:
     """One process: what it raises on purpose is noted for the one that waits."""
     try:
-        return work(Crew(fabric), *pickle.loads(arguments))
+        result = work(Crew(fabric), *pickle.loads(arguments))
+        fabric.barrier()  # nobody leaves while another still waits for something
+        return result
     except UnmuffleError as error:
         content = json.dumps([type(error).__name__, str(error)])
         temporary = Path(f"{note}.{fabric.global_rank}")

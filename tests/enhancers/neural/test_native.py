@@ -20,7 +20,7 @@ from unmuffle.enhancers.neural.model import load as load_file
 from unmuffle.enhancers.neural.network import NeuralEnhancer
 from unmuffle.enhancers.neural.weights import initialisers
 
-CLOSE = 2e-6  # of the input's peak
+CLOSE = 3e-7  # a millionth of the input's peak
 
 
 def noise(seconds: float, rate: int = 16_000, seed: int = 0) -> np.ndarray:

@@ -8,7 +8,7 @@ licence and its scores are in its model card, ``models/live.md`` beside the weig
 ``live-low`` is the same idea at 8 ms in all, for hearing aids and musicians: frames of 20 ms every 4 ms,
 analysed with a long window and made audible with the last 8 ms of it (asymmetric windows, Mauler & Martin
 2007), so that the delay is 4 ms, and 8 ms with the hop that has to be collected. Two and a half times as
-many frames take 2.5 times the time.
+many frames take 2.6 times the time.
 
 Streams of short blocks (``stream(..., block_size=160)``) run as machine code where numba is installed; see
 :mod:`.native`.

@@ -54,14 +54,18 @@ def _fast(function: Any) -> Any:
 
 
 @_fast
+def _exp2(v: Any) -> Any:
+    """``2 ** v`` as a number from 0.7 to 1.42 and, as bits, the whole power of two by which to multiply it."""
+    m = np.floor(v + _HALF)
+    r = (v - m) * _LN_2
+    return _1 + r * (_1 + r * (_E2 + r * (_E3 + r * (_E4 + r * (_E5 + r * _E6))))), (np.int32(m) + _BIAS) << _SHIFT
+
+
+@_fast
 def _sigmoids(x: Floats, y: Floats, bits: Bits) -> None:
     """``x`` becomes ``1 / (1 + exp(-x))``; ``y`` and ``bits`` are the same scratch."""
     for i in range(x.size):
-        v = min(max(-x[i], -_MOST), _MOST) * _LOG2_E
-        m = np.floor(v + _HALF)
-        r = (v - m) * _LN_2
-        x[i] = _1 + r * (_1 + r * (_E2 + r * (_E3 + r * (_E4 + r * (_E5 + r * _E6)))))
-        bits[i] = (np.int32(m) + _BIAS) << _SHIFT
+        x[i], bits[i] = _exp2(min(max(-x[i], -_MOST), _MOST) * _LOG2_E)
     for i in range(x.size):
         x[i] = _1 / (_1 + x[i] * y[i])
 
@@ -82,11 +86,7 @@ def _powers(x: Floats, y: Floats, bits: Bits, power: Any) -> None:
         t = (s - _1) / (s + _1)
         q = t * t
         v = (e + t * (_L1 + q * (_L3 + q * (_L5 + q * (_L7 + q * _L9))))) * power
-        v = min(max(v, -_MOST_2), _MOST_2)
-        m = np.floor(v + _HALF)
-        r = (v - m) * _LN_2
-        x[i] = _1 + r * (_1 + r * (_E2 + r * (_E3 + r * (_E4 + r * (_E5 + r * _E6)))))
-        bits[i] = (np.int32(m) + _BIAS) << _SHIFT
+        x[i], bits[i] = _exp2(min(max(v, -_MOST_2), _MOST_2))
     for i in range(x.size):
         x[i] = x[i] * y[i]
 
@@ -163,7 +163,7 @@ def _frame(
         tre, tim = a * pre[k] + b * pim[k], b * pre[k] - a * pim[k]
         fre, fim = a * c + b * d, b * c - a * d
         clues[0, k], clues[1, k], clues[2, k], clues[3, k], clues[4, k] = size, tre, tim, fre, fim
-        norm[0, k] = max(size * size, _EPS2)
+        norm[0, k] = size * size
         norm[1, k] = tre * tre + tim * tim + _EPS2
         norm[2, k] = fre * fre + fim * fim + _EPS2
     norm[0, 0], norm[1, 0], norm[2, 0] = _1, _1, _1

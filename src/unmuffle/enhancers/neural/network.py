@@ -113,7 +113,6 @@ class NetworkKernel(SpectralKernel):
         # For single frames everything is prepared; what comes out is used up before the next one goes in.
         self._lane: Lane | Native = model.lane(channels if self._linked else 1)
         self._prepared = _desk(self._lane.given, frames.bins)
-
         self._singly = 1  # frames at once that go through the lane one by one
 
     def expect(self, block: int) -> None:
