@@ -72,3 +72,13 @@ def test_of_a_pool_only_the_voices(tmp_path: Path) -> None:
     assert floor_db(after, RATE) < -29.0  # music, as it was
     voices = clean.read(clean.of("speech", "train")[0])
     assert floor_db(voices, RATE) < -34.0
+
+
+def test_what_lies_below_a_voice_stays() -> None:
+    x, _ = voice(-35.0)
+    time = np.arange(x.size) / RATE
+    low = (0.05 * np.sin(2 * np.pi * 30 * time)).astype(np.float32)
+    difference = cleaned(x + low, RATE, "classic") - cleaned(x, RATE, "classic")
+    inner = slice(RATE // 2, -RATE // 2)
+    left = np.dot(difference[inner], low[inner]) / np.dot(low[inner], low[inner])
+    assert left > 0.9

@@ -1,10 +1,10 @@
-"""Whispers and singing: the envelope of the voice stays, its pitch goes or becomes that of a melody."""
+"""Whispers and singing: the envelope of the voice stays, its pitch goes or becomes that of a melody; and breath."""
 
 import numpy as np
 import pytest
 
 from unmuffle.data.mix import MixConfig, Mixer
-from unmuffle.data.voices import sung, whispered
+from unmuffle.data.voices import breathed, sung, whispered
 from unmuffle.signal.lpc import lpc_autocorrelation
 
 RATE = 16000
@@ -66,7 +66,31 @@ def test_a_song_has_the_pitch_of_its_notes() -> None:
     assert periodicity(y, 120.0) < 0.5
 
 
-@pytest.mark.parametrize("make", [whispered, sung])
+def test_breath_lies_below_the_voice_and_comes_with_it() -> None:
+    x = vowel(4.0)
+    there = (np.arange(x.size) // RATE) % 2 == 0
+    x *= there
+    levels = []
+    for seed in range(40):
+        y = breathed(x, RATE, np.random.default_rng(seed))
+        assert y.shape == x.shape
+        assert y.dtype == np.float32
+        breath = (y - x).astype(np.float64)
+        power = np.abs(np.fft.rfft(breath)) ** 2
+        hz = np.fft.rfftfreq(breath.size, 1 / RATE)
+        assert power[hz > 100].sum() < 0.05 * power.sum()
+        assert abs(breath.mean()) < 1e-6
+        levels.append(10 * np.log10(np.mean(breath**2) / np.mean(x.astype(np.float64) ** 2)))
+        # A burst rings on for a moment after the voice has ended.
+        late = ~there & np.roll(~there, RATE // 3)
+        assert np.mean(breath[late] ** 2) < 0.1 * np.mean(breath[there] ** 2)
+    assert min(levels) < -24
+    assert max(levels) > -8
+    assert min(levels) > -30.1
+    assert max(levels) < -3.9
+
+
+@pytest.mark.parametrize("make", [whispered, sung, breathed])
 def test_silence_stays_silence(make) -> None:
     assert not np.any(make(np.zeros(RATE, np.float32), RATE, np.random.default_rng(0)))
     odd = make(vowel()[:12345], RATE, np.random.default_rng(0))
@@ -84,3 +108,7 @@ def test_the_mixer_makes_them_and_no_other_mixture_changes(small_pool) -> None:
     assert np.any(a.target != b.target)
     again = all_whispers.item(0, 3)
     np.testing.assert_array_equal(b.noisy, again.noisy)
+    quiet = {"seconds": 1.0, "clean_share": 1.0, "noise_share": 0.0, "room_share": 0.0, "eq_share": 0.0}
+    popping = Mixer(small_pool, MixConfig(**quiet, pop_share=1.0)).item(0, 3)
+    assert np.any(popping.target != a.target)
+    np.testing.assert_array_equal(popping.target, popping.noisy)

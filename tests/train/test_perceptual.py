@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from unmuffle.errors import ParameterError  # noqa: E402
-from unmuffle.train.perceptual import Disturbance, Stoi, third_octaves  # noqa: E402
+from unmuffle.errors import MissingExtraError, ModelError, ParameterError  # noqa: E402
+from unmuffle.evaluate import dnsmos as reference  # noqa: E402
+from unmuffle.train.perceptual import Disturbance, Opinion, Stoi, third_octaves  # noqa: E402
 
 
 def voice(seconds: float, rate: int) -> np.ndarray:
@@ -120,12 +123,64 @@ def test_disturbance_gradient(rng: np.random.Generator) -> None:
     _same_slope(Disturbance(16000, asymmetric=0.0).double(), y, x, rng)
 
 
-def _same_slope(module: torch.nn.Module, y: torch.Tensor, x: torch.Tensor, rng: np.random.Generator) -> None:
+needs_dnsmos = pytest.mark.skipif(importlib.util.find_spec("speechmos") is None, reason="needs speechmos")
+
+
+@needs_dnsmos
+@pytest.mark.parametrize("snr_db", [0.0, 15.0, 60.0])
+def test_opinion_is_what_dnsmos_says(rng: np.random.Generator, snr_db: float) -> None:
+    x = np.tile(voice(4.0, 16000), 3)[:144160].astype(np.float32)
+    y = x + 10 ** (-snr_db / 20) * x.std() * rng.standard_normal(x.size).astype(np.float32)
+    theirs = reference._run("generic", y[None])[0]
+    exact = Opinion(16000, precision=torch.float32)
+    np.testing.assert_allclose(exact.scores(tensor(y))[0], theirs, atol=2e-4)
+    np.testing.assert_allclose(Opinion(16000).scores(tensor(y))[0], theirs, atol=0.02)
+    level = 0.05 / np.sqrt(np.mean(x**2))
+    lack = 5.0 - reference.dnsmos(level * y, 16000).ovrl
+    # It hears all of the clip at once, dnsmos() windows of 9.01 s: here there is one.
+    assert float(exact(tensor(y), tensor(x))) == pytest.approx(lack, abs=1e-3)
+    # Nor does it hear the level, or more clips than one in eight.
+    many = torch.cat([0.3 * tensor(y), torch.randn(7, y.size)])
+    assert float(exact(many, 0.3 * tensor(x).expand(8, -1))) == pytest.approx(lack, abs=1e-3)
+
+
+@needs_dnsmos
+def test_opinion_gradient(rng: np.random.Generator) -> None:
+    x = tensor(voice(0.4, 16000))
+    y = (x + 0.02 * tensor(rng.standard_normal(x.shape[1]))).requires_grad_()
+    # So many maxima and kinks that a longer step meets some.
+    _same_slope(Opinion(16000, precision=torch.float64).double(), y, x, rng, step=1e-9)
+
+
+@needs_dnsmos
+def test_opinion_of_silence_and_of_moments_does_not_count() -> None:
+    x = tensor(voice(1.0, 16000).astype(np.float32))
+    module = Opinion(16000)
+    assert float(module(x, torch.zeros_like(x))) == 0.0
+    assert float(module(x[:, :300], x[:, :300])) == 0.0
+    estimate = torch.zeros_like(x).requires_grad_()
+    module(estimate, x).backward()
+    assert torch.isfinite(estimate.grad).all()
+
+
+def test_opinion_without_its_network(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match="dnsmos"):
+        Opinion(16000)
+    other = tmp_path / "other.onnx"
+    other.write_bytes(b"")
+    monkeypatch.setattr("unmuffle.train.perceptual.network_file", lambda name: other)
+    with pytest.raises(ModelError, match="another network"):
+        Opinion(16000)
+
+
+def _same_slope(
+    module: torch.nn.Module, y: torch.Tensor, x: torch.Tensor, rng: np.random.Generator, step: float = 1e-7
+) -> None:
     """The gradient along random directions is the slope of the loss there."""
     module(y, x).backward()
     for _ in range(3):
         direction = tensor(rng.standard_normal(y.shape[1]))
-        step = 1e-7
         with torch.no_grad():
             slope = float(module(y + step * direction, x) - module(y - step * direction, x)) / (2 * step)
         assert float((y.grad * direction).sum()) == pytest.approx(slope, rel=1e-3, abs=1e-6)
@@ -134,8 +189,9 @@ def _same_slope(module: torch.nn.Module, y: torch.Tensor, x: torch.Tensor, rng: 
 def test_rates() -> None:
     with pytest.raises(ParameterError, match="8000"):
         Stoi(8000)
-    with pytest.raises(ParameterError, match="16000"):
-        Disturbance(48000)
+    for hears in (Disturbance, Opinion):
+        with pytest.raises(ParameterError, match="16000"):
+            hears(48000)
 
 
 def plain_disturbance(y: np.ndarray, x: np.ndarray, asymmetric: float) -> float:

@@ -6,7 +6,8 @@ for one: with :math:`g = |Y| / |X|` what the method does to each cell of the spe
 
 .. math:: Z = X \min(1, 2 g),
 
-so that whatever it lowers by less than 6 dB, speech above all, stays as it was recorded. Voices whose pauses lie 50 dB
+so that whatever it lowers by less than 6 dB, speech above all, stays as it was recorded; and so does what lies below
+the voice (75 Hz), where methods take the breath at a close microphone for noise. Voices whose pauses lie 50 dB
 or more below their loud parts (:func:`floor_db`) are left alone.
 """
 
@@ -22,6 +23,7 @@ CLEAN_DB = -50.0
 """A floor at which a voice is clean enough."""
 
 _SPARED = 2.0
+_BELOW_HZ = 75.0
 
 
 def floor_db(x: NDArray[np.float32], sample_rate: int) -> float:
@@ -51,5 +53,6 @@ def cleaned(x: NDArray[np.float32], sample_rate: int, method: str) -> NDArray[np
     spectra = stft.forward(padded)
     share = whole_mask(method, spec, sample_rate, x[np.newaxis], spectra)  # of the power
     gain = np.minimum(1.0, _SPARED * np.sqrt(share)).astype(np.float32)
+    gain[..., stft.frames.frequencies < _BELOW_HZ] = 1.0
     out = stft.inverse(spectra * gain)
     return np.ascontiguousarray(out[0, late : late + len(x)])

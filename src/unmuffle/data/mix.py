@@ -9,8 +9,8 @@ What is done to a mixture, in the order in which the world does it:
    resampling (a factor of 0.85 to 1.18 moves the formants as a change of head size does);
 2. a room, measured or simulated; the target keeps its first 50 ms (:mod:`.rooms`);
 3. an equaliser: a smooth random curve, for microphones and mouths;
-4. one to three noises: recordings, music, babble of other speakers, coloured noise and hum; also in
-   a room, with an equaliser of their own;
+4. one to three noises: recordings, music, babble of other speakers, computed ones (:mod:`.noises`);
+   also in a room, with an equaliser of their own;
 5. the SNR, -5 to 25 dB over the active part of the voice, and the level of the whole;
 6. now and then what equipment does: a band limit (input and target), clipping, 8-bit companding,
    lost packets (input only).
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from ..errors import ParameterError
-from . import rooms, voices
+from . import noises, rooms, voices
 from .pool import Entry
 
 Signal = NDArray[np.float32]
@@ -58,7 +58,9 @@ class MixConfig:
         eq_share, eq_db: signals with an equaliser, and its standard deviation.
         speed_share: voices with a changed speed.
         whisper_share, song_share: voices made into whispers and singing, see :mod:`.voices`.
-        music_share, babble_share, synthetic_share: of the noises; the rest are recordings.
+        pop_share: voices whose breath is heard below 80 Hz, as a close microphone has it.
+        music_share, babble_share, synthetic_share, tone_share: of the noises (synthetic: coloured noise and hum;
+            tones: alarms, bells, engines); the rest are recordings.
         band_share: mixtures cut off at 3.4 to 7.5 kHz.
         edge_share: mixtures in which the filter of some converter takes the uppermost part away, from 0.85 to
             0.99 of half the sample rate on: in half of them from all, in the others from the noise alone.
@@ -80,9 +82,11 @@ class MixConfig:
     speed_share: float = 0.5
     whisper_share: float = 0.0
     song_share: float = 0.0
+    pop_share: float = 0.0
     music_share: float = 0.1
     babble_share: float = 0.1
     synthetic_share: float = 0.08
+    tone_share: float = 0.0
     band_share: float = 0.1
     edge_share: float = 0.0
     clip_share: float = 0.02
@@ -100,8 +104,8 @@ class MixConfig:
                 raise ParameterError(f"{low} = {getattr(self, low)!r} lies above {high}")
         if not 0.2 <= self.seconds <= 60:
             raise ParameterError(f"seconds = {self.seconds!r}; give 0.2 to 60")
-        if self.music_share + self.babble_share + self.synthetic_share > 1:
-            raise ParameterError("music_share + babble_share + synthetic_share is above 1")
+        if self.music_share + self.babble_share + self.synthetic_share + self.tone_share > 1:
+            raise ParameterError("music_share + babble_share + synthetic_share + tone_share is above 1")
         if self.whisper_share + self.song_share > 1:
             raise ParameterError("whisper_share + song_share is above 1")
         if self.clean_share + self.noise_share > 1:
@@ -265,6 +269,8 @@ class Mixer:
                 voice = voices.whispered(voice, self.sample_rate, rng)
             elif draw < c.whisper_share + c.song_share:
                 voice = voices.sung(voice, self.sample_rate, rng)
+        if c.pop_share and rng.random() < c.pop_share:
+            voice = voices.breathed(voice, self.sample_rate, rng)
         in_room = rng.random() < c.room_share
         shape = self._curve(rng, limit)
         if not in_room and shape is None:
@@ -338,8 +344,11 @@ class Mixer:
             return self._babble(rng)
         draw -= c.babble_share
         if draw < c.synthetic_share:
-            return self._synthetic(rng)
+            return noises.coloured(self.length, self.sample_rate, rng)
         draw -= c.synthetic_share
+        if draw < c.tone_share:
+            return noises.tones(self.length, self.sample_rate, rng)
+        draw -= c.tone_share
         deck = self._music if self._music is not None and draw < c.music_share else self._noises
         return self._recording(rng, deck)
 
@@ -368,23 +377,6 @@ class Mixer:
             voice, _band = self._voice(rng, self._voices.group(rng), self.length, 0.0)
             total += voice * np.float32(10.0 ** (float(rng.uniform(-9.0, 0.0)) / 20.0))
         return total
-
-    def _synthetic(self, rng: np.random.Generator) -> Signal:
-        """Noise with a spectral slope of +3 to -9 dB per octave, or mains hum with harmonics."""
-        n = self.length
-        if rng.random() < 0.25:
-            base = float(rng.choice((50.0, 60.0))) * float(rng.uniform(0.995, 1.005))
-            time = np.arange(n, dtype=np.float32) * np.float32(2.0 * np.pi / self.sample_rate)
-            out = np.zeros(n, np.float32)
-            for k in range(1, int(rng.integers(3, 14))):
-                amplitude = rng.uniform(0.1, 1.0) / k
-                out += np.float32(amplitude) * np.sin(np.float32(k * base) * time + np.float32(rng.uniform(0, 6.3)))
-            return out
-        spectrum = fft.rfft(rng.standard_normal(n, dtype=np.float32))
-        slope = float(rng.uniform(-9.0, 3.0)) / 6.02
-        hertz = np.maximum(np.arange(spectrum.size, dtype=np.float32) * (self.sample_rate / n), 30.0)
-        spectrum *= (hertz / 1000.0) ** np.float32(slope)
-        return np.asarray(fft.irfft(spectrum, n), np.float32)
 
     # -- equipment -------------------------------------------------------------------------------
 

@@ -38,8 +38,7 @@ from ._inputs import Signal, rate, signal, to_rate
 _RATE = 16000
 _WINDOW = 144160  # 9.01 s
 _SHORTEST_S = 0.1
-# Published mappings from network output to opinion score, highest power first.
-_POLYNOMIALS = {
+POLYNOMIALS = {
     "generic": {
         "sig": [-0.08397278, 1.22083953, 0.0052439],
         "bak": [-0.13166888, 1.60915514, -0.39604546],
@@ -51,6 +50,7 @@ _POLYNOMIALS = {
         "ovrl": [-0.00533021, 0.005101, 1.18058466, -0.11236046],
     },
 }
+"""Published mappings from network output to opinion score, highest power first."""
 _FILES = {
     "generic": "dnsmos_models/sig_bak_ovr.onnx",
     "personalized": "pdnsmos_models/sig_bak_ovr.onnx",
@@ -69,7 +69,7 @@ class Dnsmos(NamedTuple):
 
 def dnsmos(degraded: ArrayLike, sample_rate: int, *, model: Literal["generic", "personalized"] = "generic") -> Dnsmos:
     """DNSMOS P.835 and P.808 scores; ``personalized`` also marks other talkers as background."""
-    if model not in _POLYNOMIALS:
+    if model not in POLYNOMIALS:
         raise ParameterError(f"model is {model!r}; choose 'generic' or 'personalized'")
     sample_rate = rate(sample_rate)
     y = signal(degraded, "degraded", at_least=int(_SHORTEST_S * sample_rate), allow_silence=False)
@@ -83,7 +83,7 @@ def dnsmos(degraded: ArrayLike, sample_rate: int, *, model: Literal["generic", "
             break
         raw = _run(model, window.astype(np.float32)[None, :])
         p808 = _run("p808", mel_features(window[:-160])[None, :, :])
-        mapped = [np.polyval(_POLYNOMIALS[model][n], raw[0][i]) for i, n in enumerate(("sig", "bak", "ovrl"))]
+        mapped = [np.polyval(POLYNOMIALS[model][n], raw[0][i]) for i, n in enumerate(("sig", "bak", "ovrl"))]
         rows.append([*mapped, p808[0][0]])
     return Dnsmos(*(float(v) for v in np.mean(np.asarray(rows, dtype=np.float64), axis=0)))
 
@@ -95,17 +95,28 @@ def _run(name: str, x: Any) -> Any:
 @lru_cache(maxsize=4)
 def session(name: str) -> Any:
     """The ONNX session of one of the networks, on one thread; loaded once per process."""
+    path = network_file(name)
+    onnxruntime = onnx_runtime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def network_file(name: str) -> Path:
+    """Where ``speechmos`` has one of the networks: "generic", "personalized" or "p808".
+
+    Raises:
+        MissingExtraError: it is not installed.
+        ModelError: it is, without the file.
+    """
     spec = importlib.util.find_spec("speechmos")
     if spec is None or not spec.submodule_search_locations:
         raise MissingExtraError("DNSMOS", "dnsmos")
     path = Path(next(iter(spec.submodule_search_locations))) / _FILES[name]
     if not path.is_file():
         raise ModelError(f"{path} is missing; reinstall: pip install --force-reinstall speechmos")
-    onnxruntime = onnx_runtime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return path
 
 
 def mel_features(x: Signal) -> Any:

@@ -16,7 +16,7 @@ from what the recording does not say. For the same reason waveforms lose what li
 :func:`spectrum_mse`        MSE of magnitudes; :func:`mask_mse` that of masks against ideal ones
 :func:`l1`                  mean absolute error of the waveforms
 :func:`si_sdr`              minus the scale-invariant SDR in dB (Le Roux et al. 2019)
-:mod:`.perceptual`          STOI and a PESQ-like disturbance with gradients
+:mod:`.perceptual`          STOI, a PESQ-like disturbance and DNSMOS with gradients
 :class:`Combined`           a weighted sum, after each clip was brought to the same level
 ==========================  ====================================================================
 """
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from ..errors import ParameterError
 from ..signal.stft import StftSpec
-from .perceptual import Disturbance, Stoi
+from .perceptual import Disturbance, Opinion, Stoi
 from .stft import Stft, magnitude
 
 COMPRESSION = 0.3
@@ -190,6 +190,7 @@ class LossWeights:
     spectrum_mse: float = 0.0
     stoi: float = 0.0
     disturbance: float = 0.0
+    opinion: float = 0.0
 
     def __post_init__(self) -> None:
         values = [getattr(self, f.name) for f in fields(self)]
@@ -215,6 +216,7 @@ class Combined(nn.Module):
         self.multi = MultiResolution(rate)
         self.stoi = Stoi(rate) if self.weights.stoi else None
         self.disturbance = Disturbance(rate) if self.weights.disturbance else None
+        self.opinion = Opinion(rate) if self.weights.opinion else None
 
     def forward(self, estimate: Tensor, target: Tensor, noisy: Tensor, band_hz: Tensor) -> Tensor:
         """Loss of waveforms; ``noisy`` only sets the scale."""
@@ -234,7 +236,8 @@ class Combined(nn.Module):
                 total = total + w.spectrum_mse * spectrum_mse(s, t, weight)
         if w.multi_resolution:
             total = total + w.multi_resolution * self.multi(estimate, target, band_hz)
-        if w.l1 or w.si_sdr or self.stoi is not None or self.disturbance is not None:
+        listening = (self.stoi, self.disturbance, self.opinion)
+        if w.l1 or w.si_sdr or any(part is not None for part in listening):
             rate = self.stft.frames.sample_rate
             estimate, target = below(estimate, band_hz, rate), below(target, band_hz, rate)
         if w.l1:
@@ -245,4 +248,6 @@ class Combined(nn.Module):
             total = total + w.stoi * self.stoi(estimate, target)
         if self.disturbance is not None:
             total = total + w.disturbance * self.disturbance(estimate, target)
+        if self.opinion is not None:
+            total = total + w.opinion * self.opinion(estimate, target)
         return total

@@ -1,4 +1,4 @@
-r"""Losses made after listening tests: differentiable STOI, and a PESQ-like disturbance.
+r"""Losses made after listening tests: differentiable STOI, a PESQ-like disturbance, and DNSMOS.
 
 :class:`Stoi`
     The measure of Taal, Hendriks, Heusdens & Jensen (2011), as a function with gradients: 10 kHz,
@@ -14,7 +14,10 @@ r"""Losses made after listening tests: differentiable STOI, and a PESQ-like dist
     loudness: symmetric with a dead zone, and asymmetric, where what was added weighs more than what
     was taken away. It is no PESQ, but falls when PESQ rises.
 
-Both take waveforms ``(batch, samples)`` at 16 kHz (any rate from 10 kHz for STOI) and return a
+:class:`Opinion`
+    What DNSMOS P.835 (Reddy, Gopal & Cutler 2022) lacks to full marks, by its own network with gradients.
+
+All take waveforms ``(batch, samples)`` at 16 kHz (any rate from 10 kHz for STOI) and return a
 number to be made small.
 """
 
@@ -26,7 +29,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import ParameterError
+from ..enhancers.neural.weights import initialisers
+from ..errors import ModelError, ParameterError
+from ..evaluate.dnsmos import POLYNOMIALS, network_file
 
 _RATE = 10_000
 _FRAME, _FFT, _HOP = 256, 512, 128
@@ -195,3 +200,85 @@ class Disturbance(nn.Module):
         per_frame = (even + self.asymmetric * odd) * weight
         per_clip = per_frame.mean(1) * audible[:, 0, 0]
         return per_clip.sum() / audible.sum().clamp(min=1.0)
+
+
+_OPINION_RMS = 0.05  # -26 dBFS: a level at which listeners' clips were
+_OPINION_MARKS = 5.0
+
+
+class Opinion(nn.Module):
+    """Five minus the overall score of DNSMOS P.835, mean over clips; those with a silent target do not count.
+
+    The network is the one that :func:`unmuffle.evaluate.dnsmos` runs (from the package ``speechmos``): log power
+    of 20 ms frames, seven layers of 3 x 3 filters, the maximum over time and frequency, three dense layers. It hears
+    a clip of any length; nothing is learned in it. A network that is trained with it learns what *it* likes: give it
+    a small weight, and look at measures with a reference.
+
+    Args:
+        sample_rate: of the waveforms, 16 kHz.
+        every: of so many clips of a batch, or of a device's part of it, one is heard (at least one): it costs more than
+            all other losses together.
+        precision: of the filters; the half precision costs 3e-4 of a score and saves half of the time.
+
+    Raises:
+        MissingExtraError: the extra ``[dnsmos]`` is not installed.
+    """
+
+    dft: Tensor
+
+    def __init__(self, sample_rate: int, *, every: int = 8, precision: torch.dtype = torch.bfloat16) -> None:
+        super().__init__()
+        if sample_rate != 16_000:
+            raise ParameterError(f"DNSMOS is defined at 16000 Hz, got {sample_rate}")
+        self.every = every
+        self.precision = precision
+        self.mapping = POLYNOMIALS["generic"]["ovrl"]
+        path = network_file("generic")
+        weights = initialisers(path.read_bytes())
+        try:
+            dft = np.concatenate([weights[f"time2freq/stft-{part}/kernel:0"][:, :, 0] for part in ("real", "imag")])
+            layers = ["conv2d", *(f"conv2d_{k}" for k in range(1, 7))]
+            filters = [(weights[f"{n}/kernel:0"], weights[f"{n}/bias:0"]) for n in layers]
+            ends = [f"mos_estimator_logpow/{n}/" for n in ("dense", "dense_1", "dense_3")]
+            kernel, bias = "MatMul/ReadVariableOp/resource:0", "BiasAdd/ReadVariableOp/resource:0"
+            dense = [(weights[n + kernel], weights[n + bias]) for n in ends]
+        except KeyError as missing:
+            raise ModelError(f"{path} is another network than that of speechmos 0.0.1: it has no {missing}") from None
+        self.register_buffer("dft", torch.from_numpy(dft.T.copy()), persistent=False)
+        for name, pairs in (("filter", filters), ("dense", dense)):
+            for i, (w, b) in enumerate(pairs):
+                self.register_buffer(f"{name}{i}", torch.from_numpy(w.copy()), persistent=False)
+                self.register_buffer(f"{name}{i}_bias", torch.from_numpy(b.copy()), persistent=False)
+
+    def scores(self, x: Tensor) -> Tensor:
+        """SIG, BAK and OVRL of each clip as the network gives them, before the published mapping."""
+        frames = x.unfold(-1, self.dft.shape[0], self.dft.shape[0] // 2) @ self.dft
+        real, imaginary = frames.chunk(2, -1)
+        heard = torch.log10((real.square() + imaginary.square()).clamp(min=1e-12)).unsqueeze(1)
+        # Channels last is the order that a CPU's filters work in.
+        heard = heard.to(self.precision).contiguous(memory_format=torch.channels_last)
+        for i in range(7):
+            weight, bias = (getattr(self, f"filter{i}{part}").to(self.precision) for part in ("", "_bias"))
+            weight = weight.contiguous(memory_format=torch.channels_last)
+            heard = torch.relu(nn.functional.conv2d(heard, weight, bias, padding=1))
+            if 3 <= i <= 5:
+                heard = nn.functional.max_pool2d(heard, 2)
+        out = heard.to(x.dtype).amax((2, 3))
+        for i in range(3):
+            out = out @ getattr(self, f"dense{i}") + getattr(self, f"dense{i}_bias")
+            if i < 2:
+                out = torch.relu(out)
+        return out
+
+    def forward(self, estimate: Tensor, target: Tensor) -> Tensor:
+        """``5 - OVRL`` of the first clips, each brought to -26 dBFS by the level of its target."""
+        if target.shape[-1] < 4000:  # too short for the filters
+            return estimate.new_zeros(())
+        count = max(estimate.shape[0] // self.every, 1)
+        estimate, target = estimate[:count], target[:count]
+        rms = target.square().mean(-1, keepdim=True).sqrt()
+        audible = (rms[:, 0] > 1e-4).to(estimate.dtype)
+        raw = self.scores(estimate * (_OPINION_RMS / rms.clamp(min=1e-4)))[:, 2]
+        square, linear, constant = self.mapping
+        lack = _OPINION_MARKS - ((square * raw + linear) * raw + constant)
+        return (lack * audible).sum() / audible.sum().clamp(min=1.0)

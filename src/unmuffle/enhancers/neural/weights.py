@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 _GRAPH, _INITIALIZER = 7, 5
-_DIMS, _TYPE, _NAME, _RAW = 1, 2, 8, 9
+_DIMS, _TYPE, _FLOATS, _NAME, _RAW = 1, 2, 4, 8, 9
 _FLOAT = 1
 
 
 def initialisers(content: bytes) -> dict[str, NDArray[np.float32]]:
-    """Float tensors of the graph that are stored as bytes, by name: views of the content, not to be written.
+    """Float tensors of the graph, by name: views of the content, not to be written.
 
     Raises:
         ValueError: the content is no such message.
@@ -40,7 +40,7 @@ def initialisers(content: bytes) -> dict[str, NDArray[np.float32]]:
                     kind = value
                 elif key == _NAME and not isinstance(value, int):
                     name = bytes(value).decode()
-                elif key == _RAW and not isinstance(value, int):
+                elif key in (_FLOATS, _RAW) and not isinstance(value, int):
                     raw = value
             if kind == _FLOAT and raw is not None:
                 found[name] = np.frombuffer(raw, "<f4").reshape(shape)

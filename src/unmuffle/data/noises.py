@@ -1,0 +1,121 @@
+"""Noises that can be computed: coloured noise, mains hum, alarms, sirens, bells and engines.
+
+Collections hold a handful of recordings of each alarm; a network learns those by heart. What all of them share, that
+a tone holds its pitch or repeats itself as no voice does, is learned from many.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+Signal = NDArray[np.float32]
+
+
+def coloured(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
+    """Noise with a spectral slope of +3 to -9 dB per octave, or (one in four) mains hum with harmonics.
+
+    Args:
+        n: samples.
+        sample_rate: Hz.
+        rng: of all that is drawn.
+
+    Returns:
+        ``(n,)``, of some level near 1.
+    """
+    if rng.random() < 0.25:
+        base = float(rng.choice((50.0, 60.0))) * float(rng.uniform(0.995, 1.005))
+        time = np.arange(n, dtype=np.float32) * np.float32(2.0 * np.pi / sample_rate)
+        out = np.zeros(n, np.float32)
+        for k in range(1, int(rng.integers(3, 14))):
+            amplitude = rng.uniform(0.1, 1.0) / k
+            out += np.float32(amplitude) * np.sin(np.float32(k * base) * time + np.float32(rng.uniform(0, 6.3)))
+        return out
+    spectrum = fft.rfft(rng.standard_normal(n, dtype=np.float32))
+    slope = float(rng.uniform(-9.0, 3.0)) / 6.02
+    hertz = np.maximum(np.arange(spectrum.size, dtype=np.float32) * (sample_rate / n), 30.0)
+    spectrum *= (hertz / 1000.0) ** np.float32(slope)
+    return np.asarray(fft.irfft(spectrum, n), np.float32)
+
+
+def tones(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
+    """An alarm that beeps, a siren that wails, a bell that is struck, or an engine that runs; arguments as above."""
+    kind = int(rng.integers(4))
+    if kind == 0:
+        return _beeps(n, sample_rate, rng)
+    if kind == 1:
+        return _siren(n, sample_rate, rng)
+    if kind == 2:
+        return _bell(n, sample_rate, rng)
+    return _engine(n, sample_rate, rng)
+
+
+def _stack(pitch: NDArray[np.float64], sample_rate: int, levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Harmonics of a moving pitch in Hz, each as loud as ``levels`` says, those above half the rate left out."""
+    phase = 2.0 * np.pi * np.cumsum(pitch) / sample_rate
+    top = float(np.max(pitch))
+    out = np.zeros(pitch.size)
+    for k, level in enumerate(levels, 1):
+        if k * top >= 0.48 * sample_rate:
+            break
+        out += level * np.sin(k * phase + 2.4 * k * k)  # phases that do not pile up into pulses
+    return out
+
+
+def _pattern(n: int, sample_rate: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """On and off in turn, 40 ms to 1 s each, with edges of 2 to 10 ms; now and then always on."""
+    if rng.random() < 0.25:
+        return np.ones(n)
+    on, off = (round(float(np.exp(rng.uniform(np.log(0.04), 0.0))) * sample_rate) for _ in range(2))
+    at = (np.arange(n) + int(rng.integers(on + off))) % (on + off)
+    edge = max(round(float(rng.uniform(0.002, 0.010)) * sample_rate), 1)
+    return np.clip(np.minimum(at, on - at) / edge, 0.0, 1.0)
+
+
+def _beeps(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
+    """One pitch, or two in turn, 250 to 4000 Hz, with up to six harmonics."""
+    pitch = np.full(n, float(np.exp(rng.uniform(np.log(250.0), np.log(4000.0)))))
+    if rng.random() < 0.4:
+        length = round(float(rng.uniform(0.1, 0.8)) * sample_rate)
+        pitch[(np.arange(n) // length) % 2 == 1] *= float(rng.uniform(1.1, 1.6))
+    levels = rng.uniform(0.0, 1.0, int(rng.integers(1, 7)))
+    levels[0] = 1.0
+    return np.asarray(_stack(pitch, sample_rate, levels) * _pattern(n, sample_rate, rng), np.float32)
+
+
+def _siren(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
+    """A pitch that goes up and down by a third to more than an octave, 0.2 to 5 times a second."""
+    turn = float(np.exp(rng.uniform(np.log(0.2), np.log(5.0)))) * np.arange(n) / sample_rate + rng.random()
+    wave = np.abs(2.0 * (turn % 1.0) - 1.0) if rng.random() < 0.5 else 0.5 - 0.5 * np.cos(2.0 * np.pi * turn)
+    low = float(np.exp(rng.uniform(np.log(300.0), np.log(1500.0))))
+    pitch = low * float(rng.uniform(1.25, 2.6)) ** wave
+    levels = rng.uniform(0.1, 1.0, int(rng.integers(2, 9)))
+    return np.asarray(_stack(pitch, sample_rate, levels), np.float32)
+
+
+def _bell(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
+    """Partials that are no harmonics, struck again and again, each with a decay of its own."""
+    every = max(round(float(np.exp(rng.uniform(np.log(0.06), np.log(2.0)))) * sample_rate), 1)
+    since = (np.arange(n) + int(rng.integers(every))) % every / sample_rate
+    out = np.zeros(n)
+    for _ in range(int(rng.integers(2, 7))):
+        hertz = float(np.exp(rng.uniform(np.log(400.0), np.log(0.45 * sample_rate))))
+        decay = float(np.exp(rng.uniform(np.log(0.03), np.log(1.0))))
+        out += float(rng.uniform(0.2, 1.0)) * np.exp(-since / decay) * np.sin(2.0 * np.pi * hertz * since)
+    return out.astype(np.float32)
+
+
+def _engine(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
+    """Harmonics of 20 to 200 Hz whose pitch drifts by some per cent, and noise in time with it."""
+    base = float(np.exp(rng.uniform(np.log(20.0), np.log(200.0))))
+    knots = int(n / sample_rate) + 2
+    drift = np.interp(np.linspace(0, knots - 1, n), np.arange(knots), rng.normal(0.0, 0.05, knots))
+    pitch = base * np.exp(drift)
+    count = int(rng.integers(8, 40))
+    slope = float(rng.uniform(0.3, 1.5))
+    levels = rng.uniform(0.1, 1.0, count) / np.arange(1, count + 1) ** slope
+    out = _stack(pitch, sample_rate, levels)
+    beat = 0.5 + 0.5 * np.sin(2.0 * np.pi * np.cumsum(pitch) / sample_rate)
+    rush = rng.standard_normal(n) * beat ** float(rng.uniform(0.0, 4.0))
+    return np.asarray(out + float(rng.uniform(0.0, 0.5)) * np.std(out) * rush, np.float32)

@@ -1,0 +1,111 @@
+"""Computed noises: what a beep, a siren, a bell and an engine have that a voice has not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from unmuffle.data import noises
+from unmuffle.data.mix import MixConfig, Mixer
+from unmuffle.errors import ParameterError
+
+RATE = 16000
+N = 3 * RATE
+
+
+def rngs(count: int = 25) -> list[np.random.Generator]:
+    return [np.random.default_rng(seed) for seed in range(count)]
+
+
+def frames(x: np.ndarray) -> np.ndarray:
+    """Power spectra of 64 ms every 32 ms."""
+    cut = np.lib.stride_tricks.sliding_window_view(x.astype(np.float64), 1024)[::512] * np.hanning(1024)
+    return np.abs(np.fft.rfft(cut, axis=1)) ** 2
+
+
+@pytest.mark.parametrize(
+    "make", [noises.coloured, noises.tones, noises._beeps, noises._siren, noises._bell, noises._engine]
+)
+@pytest.mark.parametrize("rate", [8000, 48000])
+def test_any_length_and_rate(make, rate: int) -> None:
+    for seed in range(8):
+        for n in (1, 777, rate):
+            x = make(n, rate, np.random.default_rng(seed))
+            assert x.shape == (n,)
+            assert x.dtype == np.float32
+            assert np.all(np.isfinite(x))
+        assert np.sqrt(np.mean(x**2)) > 0.01
+        np.testing.assert_array_equal(x, make(rate, rate, np.random.default_rng(seed)))
+
+
+def test_a_beep_is_a_few_lines() -> None:
+    for rng in rngs():
+        power = frames(noises._beeps(N, RATE, rng)).sum(0)
+        # Two pitches with six harmonics each at most, six bins of the window a line.
+        assert np.sort(power)[::-1][:72].sum() > 0.97 * power.sum()
+
+
+def test_a_siren_moves_and_a_beep_does_not() -> None:
+    def spread(x: np.ndarray) -> float:
+        top = frames(x).argmax(1) * RATE / 1024
+        return float(np.percentile(top, 95) / np.percentile(top, 5))
+
+    assert np.median([spread(noises._siren(N, RATE, rng)) for rng in rngs()]) > 1.3
+    for rng in rngs():
+        pitch = np.full(N, float(rng.uniform(300, 3000)))
+        assert spread(noises._stack(pitch, RATE, np.ones(1))) == 1.0
+
+
+def test_a_bell_dies_away_until_it_is_struck_again() -> None:
+    found = 0
+    for rng in rngs():
+        x = noises._bell(N, RATE, rng)
+        level = 10 * np.log10(np.mean(x[: N // 160 * 160].reshape(-1, 160).astype(np.float64) ** 2, axis=1) + 1e-12)
+        falls = np.mean(np.diff(level) < 0.1)
+        assert falls > 0.5
+        found += falls > 0.85
+    assert found > 5
+
+
+def test_an_engine_repeats_itself() -> None:
+    for rng in rngs():
+        x = noises._engine(RATE // 2, RATE, rng).astype(np.float64)
+        spectrum = np.abs(np.fft.rfft(x, 2 * x.size)) ** 2
+        again = np.fft.irfft(spectrum)
+        lags = again[RATE // 230 : RATE // 17] / again[0]
+        assert lags.max() > 0.25
+
+
+def test_no_harmonic_folds_back() -> None:
+    x = noises._stack(np.full(N, 3000.0), RATE, np.ones(40))
+    power = np.abs(np.fft.rfft(x * np.hanning(N))) ** 2
+    hz = np.fft.rfftfreq(N, 1 / RATE)
+    near = np.zeros(hz.size, bool)
+    for line in (3000, 6000):
+        near |= abs(hz - line) < 5
+    assert power[~near].sum() < 1e-6 * power.sum()
+
+
+def test_slopes_and_hum() -> None:
+    hums = 0
+    for rng in rngs(60):
+        x = noises.coloured(N, RATE, rng)
+        power = np.abs(np.fft.rfft(x)) ** 2
+        hz = np.fft.rfftfreq(N, 1 / RATE)
+        if power[hz > 1000].sum() < 1e-3 * power.sum() and np.sort(power)[::-1][:200].sum() > 0.8 * power.sum():
+            hums += 1
+            continue
+        bands = [10 * np.log10(power[(hz >= f) & (hz < 2 * f)].mean()) for f in (125, 250, 500, 1000, 2000)]
+        slopes = np.diff(bands)
+        assert slopes.max() - slopes.min() < 3
+        assert -9.6 < slopes.mean() < 3.6
+    assert 5 < hums < 25
+
+
+def test_the_mixer_plays_them(small_pool) -> None:
+    only = {"music_share": 0.0, "babble_share": 0.0, "synthetic_share": 0.0, "room_share": 0.0, "eq_share": 0.0}
+    mixer = Mixer(small_pool, MixConfig(seconds=1.0, noise_share=1.0, clean_share=0.0, **only, tone_share=1.0))
+    plain = Mixer(small_pool, MixConfig(seconds=1.0, noise_share=1.0, clean_share=0.0, **only))
+    assert np.any(mixer.item(0, 0).noisy != plain.item(0, 0).noisy)
+    with pytest.raises(ParameterError, match="tone_share"):
+        MixConfig(tone_share=0.9)
