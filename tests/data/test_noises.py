@@ -24,7 +24,7 @@ def frames(x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "make", [noises.coloured, noises.tones, noises._beeps, noises._siren, noises._bell, noises._engine]
+    "make", [noises.coloured, noises.rumble, noises.tones, noises._beeps, noises._siren, noises._bell, noises._engine]
 )
 @pytest.mark.parametrize("rate", [8000, 48000])
 def test_any_length_and_rate(make, rate: int) -> None:
@@ -34,8 +34,22 @@ def test_any_length_and_rate(make, rate: int) -> None:
             assert x.shape == (n,)
             assert x.dtype == np.float32
             assert np.all(np.isfinite(x))
-        assert np.sqrt(np.mean(x**2)) > 0.01
+        assert 0.01 < np.sqrt(np.mean(x**2)) < 30
         np.testing.assert_array_equal(x, make(rate, rate, np.random.default_rng(seed)))
+
+
+def test_rumble_lies_below_the_voice_and_swells() -> None:
+    swells = []
+    for rng in rngs():
+        x = noises.rumble(N, RATE, rng).astype(np.float64)
+        power = np.abs(np.fft.rfft(x)) ** 2
+        hz = np.fft.rfftfreq(N, 1 / RATE)
+        assert power[hz < 150].sum() > 0.7 * power.sum()
+        assert power[hz > 1000].sum() < 0.02 * power.sum()
+        level = np.sqrt(np.mean(x[: N // 1600 * 1600].reshape(-1, 1600) ** 2, axis=1))
+        swells.append(np.std(np.log(level)))
+    assert min(swells) < 0.3
+    assert max(swells) > 0.7
 
 
 def test_a_beep_is_a_few_lines() -> None:
@@ -106,6 +120,9 @@ def test_the_mixer_plays_them(small_pool) -> None:
     only = {"music_share": 0.0, "babble_share": 0.0, "synthetic_share": 0.0, "room_share": 0.0, "eq_share": 0.0}
     mixer = Mixer(small_pool, MixConfig(seconds=1.0, noise_share=1.0, clean_share=0.0, **only, tone_share=1.0))
     plain = Mixer(small_pool, MixConfig(seconds=1.0, noise_share=1.0, clean_share=0.0, **only))
+    deep = Mixer(small_pool, MixConfig(seconds=1.0, noise_share=1.0, clean_share=0.0, **only, rumble_share=1.0))
     assert np.any(mixer.item(0, 0).noisy != plain.item(0, 0).noisy)
+    power = np.abs(np.fft.rfft(deep.item(0, 0).noisy)) ** 2
+    assert power[:300].sum() > 0.9 * power.sum()
     with pytest.raises(ParameterError, match="tone_share"):
         MixConfig(tone_share=0.9)

@@ -149,7 +149,25 @@ def test_opinion_gradient(rng: np.random.Generator) -> None:
     x = tensor(voice(0.4, 16000))
     y = (x + 0.02 * tensor(rng.standard_normal(x.shape[1]))).requires_grad_()
     # So many maxima and kinks that a longer step meets some.
-    _same_slope(Opinion(16000, precision=torch.float64).double(), y, x, rng, step=1e-9)
+    _same_slope(Opinion(16000, precision=torch.float64, steepest=np.inf).double(), y, x, rng, step=1e-9)
+
+
+@needs_dnsmos
+def test_opinion_of_near_silence_does_not_decide_alone(rng: np.random.Generator) -> None:
+    x = tensor(np.stack([voice(1.0, 16000)] * 2).astype(np.float32))
+    x[:, 8000:] = 0.0
+    level = x[:1].square().mean().sqrt()
+    gradients = []
+    for steepest in (np.inf, 8.0, 1.0):
+        y = (x + 1e-5 * tensor(np.random.default_rng(0).standard_normal((2, 16000)).astype(np.float32))).requires_grad_()
+        (3.0 * Opinion(16000, every=1, steepest=steepest)(y, x)).backward()
+        gradients.append(y.grad * level)
+    free, some, short = gradients
+    assert free.norm(dim=-1).min() > 3.0 * 8.0
+    # Weight 3, half of it for each of two clips; the direction stays.
+    for limit, got in ((8.0, some), (1.0, short)):
+        np.testing.assert_allclose(got.norm(dim=-1), 3.0 / 2 * limit, rtol=0.01)
+        assert torch.nn.functional.cosine_similarity(got, free).min() > 0.999
 
 
 @needs_dnsmos

@@ -59,8 +59,8 @@ class MixConfig:
         speed_share: voices with a changed speed.
         whisper_share, song_share: voices made into whispers and singing, see :mod:`.voices`.
         pop_share: voices whose breath is heard below 80 Hz, as a close microphone has it.
-        music_share, babble_share, synthetic_share, tone_share: of the noises (synthetic: coloured noise and hum;
-            tones: alarms, bells, engines); the rest are recordings.
+        music_share, babble_share, synthetic_share, tone_share, rumble_share: of the noises (synthetic: coloured noise
+            and hum; tones: alarms, bells, engines; rumble: of traffic and wind); the rest are recordings.
         band_share: mixtures cut off at 3.4 to 7.5 kHz.
         edge_share: mixtures in which the filter of some converter takes the uppermost part away, from 0.85 to
             0.99 of half the sample rate on: in half of them from all, in the others from the noise alone.
@@ -87,6 +87,7 @@ class MixConfig:
     babble_share: float = 0.1
     synthetic_share: float = 0.08
     tone_share: float = 0.0
+    rumble_share: float = 0.0
     band_share: float = 0.1
     edge_share: float = 0.0
     clip_share: float = 0.02
@@ -104,8 +105,9 @@ class MixConfig:
                 raise ParameterError(f"{low} = {getattr(self, low)!r} lies above {high}")
         if not 0.2 <= self.seconds <= 60:
             raise ParameterError(f"seconds = {self.seconds!r}; give 0.2 to 60")
-        if self.music_share + self.babble_share + self.synthetic_share + self.tone_share > 1:
-            raise ParameterError("music_share + babble_share + synthetic_share + tone_share is above 1")
+        kinds = ("music_share", "babble_share", "synthetic_share", "tone_share", "rumble_share")
+        if sum(getattr(self, kind) for kind in kinds) > 1:
+            raise ParameterError(f"{' + '.join(kinds)} is above 1")
         if self.whisper_share + self.song_share > 1:
             raise ParameterError("whisper_share + song_share is above 1")
         if self.clean_share + self.noise_share > 1:
@@ -349,6 +351,9 @@ class Mixer:
         if draw < c.tone_share:
             return noises.tones(self.length, self.sample_rate, rng)
         draw -= c.tone_share
+        if draw < c.rumble_share:
+            return noises.rumble(self.length, self.sample_rate, rng)
+        draw -= c.rumble_share
         deck = self._music if self._music is not None and draw < c.music_share else self._noises
         return self._recording(rng, deck)
 

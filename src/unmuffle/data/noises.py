@@ -1,4 +1,4 @@
-"""Noises that can be computed: coloured noise, mains hum, alarms, sirens, bells and engines.
+"""Noises that can be computed: coloured noise, mains hum, rumble, alarms, sirens, bells and engines.
 
 Collections hold a handful of recordings of each alarm; a network learns those by heart. What all of them share, that
 a tone holds its pitch or repeats itself as no voice does, is learned from many.
@@ -37,6 +37,23 @@ def coloured(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
     hertz = np.maximum(np.arange(spectrum.size, dtype=np.float32) * (sample_rate / n), 30.0)
     spectrum *= (hertz / 1000.0) ** np.float32(slope)
     return np.asarray(fft.irfft(spectrum, n), np.float32)
+
+
+def rumble(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
+    """What traffic and wind send below 20 to 150 Hz: noise that comes and goes slowly; arguments as above.
+
+    It is the counterpart of breath (:func:`.voices.breathed`), which comes with the voice.
+    """
+    spectrum = fft.rfft(rng.standard_normal(n, dtype=np.float32))
+    hertz = np.arange(spectrum.size, dtype=np.float32) * np.float32(sample_rate / n)
+    top = float(np.exp(rng.uniform(np.log(20.0), np.log(150.0))))
+    spectrum *= (1.0 + (hertz / np.float32(top)) ** 2) ** np.float32(-rng.uniform(1.0, 3.0))
+    every = float(np.exp(rng.uniform(np.log(0.2), np.log(2.0))))
+    knots = int(n / sample_rate / every) + 2
+    swell = rng.normal(0.0, float(rng.uniform(0.0, 1.0)), knots)
+    level = np.exp(np.interp(np.linspace(0, knots - 1, n), np.arange(knots), swell))
+    noise = fft.irfft(spectrum, n) if n > 1 else spectrum.real
+    return np.asarray(noise / max(float(np.sqrt(np.mean(noise**2))), 1e-9) * level, np.float32)
 
 
 def tones(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
