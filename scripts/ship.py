@@ -1,6 +1,8 @@
 """Makes a shipped file of ``live`` or ``live-low`` from a checkpoint, and the figures in its model card.
 
-    python scripts/ship.py live RUN/last.pt --data DATA --level 0.99 [--dnsmos]
+    python scripts/ship.py live RUN/last.pt [OTHER/last.pt ...] --data DATA --level 0.99 [--dnsmos]
+
+Weights of several runs that began with the same weights are averaged (Wortsman et al. 2022, "Model soups").
 
 ``--level`` is what clean held-out speech loses in dB: losses that do not hear the level (SI-SDR, STOI, disturbance) and
 those that fear noise let it sink. The filter's taps are raised by as much, so that clean speech keeps its level.
@@ -18,6 +20,7 @@ import re
 import tempfile
 from pathlib import Path
 
+import torch
 from shipping import DATA, METRICS, PARTS, measured, rows
 
 from unmuffle.enhancers import registry
@@ -42,14 +45,17 @@ def main() -> None:
     """Measure, export with the scores, fill in the card."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("name", choices=("live", "live-low"))
-    options.add_argument("checkpoint", type=Path)
+    options.add_argument("checkpoint", type=Path, nargs="+", help="the first one's recipe and curve are told")
     options.add_argument("--data", type=Path, required=True)
     options.add_argument("--level", type=float, default=0.0, help="dB by which the output is raised")
     options.add_argument("--dnsmos", action="store_true", help="as well (slow; needs speechmos)")
     options.add_argument("--limit", type=int, help="this many pairs of each set, for a trial")
     options.add_argument("--target", type=Path, default=MODELS, help="folder of the file and its card")
     args = options.parse_args()
-    state = checkpoint.load(args.checkpoint)
+    state, *others = (checkpoint.load(path) for path in args.checkpoint)
+    for name, value in state["averages"].items():
+        if value.dtype.is_floating_point:
+            value.copy_(torch.stack([value, *(other["averages"][name] for other in others)]).mean(0))
     for name in ("taps.weight", "taps.bias"):  # the output is linear in them
         state["averages"][name] *= 10.0 ** (args.level / 20.0)
     with tempfile.TemporaryDirectory() as folder:
@@ -68,12 +74,14 @@ def main() -> None:
     weights = sum(v.numel() for v in state["averages"].values())
     size = target.stat().st_size / 1e6
     digest = f"sha256 (of the file with these digits blanked) `{facts.sha256}`"
-    curve = list(csv.DictReader((args.checkpoint.parent / "log.csv").open(encoding="utf-8")))
+    curve = list(csv.DictReader((args.checkpoint[0].parent / "log.csv").open(encoding="utf-8")))
     blocks = {
         "file": "| | |\n|---|---|\n"
         f"| file | `{args.name}.onnx`, {size:.2f} MB, {digest} |\n| weights | {weights}, float32 |",
         "curve": ", ".join(f"{float(r['valid_loss']):.3f}" for r in curve) + ".",
-        "scores": "| | PESQ-WB | STOI | ESTOI | SI-SDR | DNSMOS OVRL |\n" + "|---" * (len(METRICS) + 1) + "|\n"
+        "scores": "| | PESQ-WB | STOI | ESTOI | SI-SDR | DNSMOS OVRL |\n"
+        + "|---" * (len(METRICS) + 1)
+        + "|\n"
         + "\n".join(rows(args.data, RIVALS, measures, args.name)),
     }
     card = args.target / f"{args.name}.md"
