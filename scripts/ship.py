@@ -79,9 +79,7 @@ def main() -> None:
         "file": "| | |\n|---|---|\n"
         f"| file | `{args.name}.onnx`, {size:.2f} MB, {digest} |\n| weights | {weights}, float32 |",
         "curve": ", ".join(f"{float(r['valid_loss']):.3f}" for r in curve) + ".",
-        "scores": "| | PESQ-WB | STOI | ESTOI | SI-SDR | DNSMOS OVRL |\n"
-        + "|---" * (len(METRICS) + 1)
-        + "|\n"
+        "scores": "| | PESQ-WB | STOI | ESTOI | SI-SDR | DNSMOS OVRL |\n" + "|---" * (len(METRICS) + 1) + "|\n"
         + "\n".join(rows(args.data, RIVALS, measures, args.name)),
     }
     card = args.target / f"{args.name}.md"

@@ -24,7 +24,7 @@ rooms share one pair of FFTs a signal, and single precision throughout.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -341,21 +341,20 @@ class Mixer:
 
     def _one_noise(self, rng: np.random.Generator) -> Signal:
         c = self.config
+        n, rate = self.length, self.sample_rate
+        kinds: tuple[tuple[float, Callable[[], Signal]], ...] = (
+            (c.babble_share, lambda: self._babble(rng)),
+            (c.synthetic_share, lambda: noises.coloured(n, rate, rng)),
+            (c.tone_share, lambda: noises.tones(n, rate, rng)),
+            (c.rumble_share, lambda: noises.rumble(n, rate, rng)),
+            (c.music_share, lambda: self._recording(rng, self._music or self._noises)),
+        )
         draw = rng.random()
-        if draw < c.babble_share:
-            return self._babble(rng)
-        draw -= c.babble_share
-        if draw < c.synthetic_share:
-            return noises.coloured(self.length, self.sample_rate, rng)
-        draw -= c.synthetic_share
-        if draw < c.tone_share:
-            return noises.tones(self.length, self.sample_rate, rng)
-        draw -= c.tone_share
-        if draw < c.rumble_share:
-            return noises.rumble(self.length, self.sample_rate, rng)
-        draw -= c.rumble_share
-        deck = self._music if self._music is not None and draw < c.music_share else self._noises
-        return self._recording(rng, deck)
+        for share, make in kinds:
+            if draw < share:
+                return make()
+            draw -= share
+        return self._recording(rng, self._noises)
 
     def _recording(self, rng: np.random.Generator, deck: _Deck) -> Signal:
         group = deck.group(rng)

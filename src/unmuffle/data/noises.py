@@ -58,14 +58,8 @@ def rumble(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
 
 def tones(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
     """An alarm that beeps, a siren that wails, a bell that is struck, or an engine that runs; arguments as above."""
-    kind = int(rng.integers(4))
-    if kind == 0:
-        return _beeps(n, sample_rate, rng)
-    if kind == 1:
-        return _siren(n, sample_rate, rng)
-    if kind == 2:
-        return _bell(n, sample_rate, rng)
-    return _engine(n, sample_rate, rng)
+    make = (_beeps, _siren, _bell, _engine)[int(rng.integers(4))]
+    return make(n, sample_rate, rng)
 
 
 def _stack(pitch: NDArray[np.float64], sample_rate: int, levels: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -205,8 +205,8 @@ class Disturbance(nn.Module):
 _OPINION_RMS = 0.05  # -26 dBFS: a level at which listeners' clips were
 _OPINION_MARKS = 5.0
 _STEEPEST = 8.0
-"""Where a clip is nearly silent its log power is steep: the gradient of a mark by the waveform (at an RMS of 1) has a
-norm of 100 to 400, that of all other losses together 0.4, at right angles to it."""
+"""Where a clip is nearly silent its log power is steep: in 23 clips the gradient of a mark by the waveform (at an RMS
+of 1) had a norm of 9 to 1600 (median 96), that of all other losses one of 0.1 to 3 (0.4), at right angles to it."""
 
 
 class Opinion(nn.Module):
@@ -222,7 +222,8 @@ class Opinion(nn.Module):
         sample_rate: of the waveforms, 16 kHz.
         every: of so many clips of a batch, or of a device's part of it, one is heard (at least one): it costs more than
             all other losses together.
-        precision: of the filters; the half precision costs 3e-4 of a score and saves half of the time.
+        precision: of the filters; the half precision changes a score by 0.002 (median of 30 clips; at most by 0.02) and
+            saves half of the time.
         steepest: norm that the gradient of a clip may have.
 
     Raises:
