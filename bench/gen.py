@@ -32,6 +32,7 @@ import common
 PAGE = common.ROOT / "docs" / "numbers.md"
 QUESTIONS = (
     "sound",
+    "held_out",
     "hard_noises",
     "speed",
     "memory",

@@ -30,9 +30,10 @@ if ! "$PY" -m pip --version >/dev/null 2>&1; then
 fi
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
-# PESQ is C code that is compiled when it is installed; all else comes ready-made.
+# PESQ is C code that is compiled when it is installed; all else comes ready-made. With -e, what is installed of
+# unmuffle stays the working tree, and not a copy of it.
 install_pesq() {
   "$PY" -c 'import pesq' 2>/dev/null && return
-  "$PY" -m pip install -q '.[pesq]' >/dev/null 2>&1 ||
+  "$PY" -m pip install -q ${1:-} '.[pesq]' >/dev/null 2>&1 ||
     echo "note: PESQ could not be compiled (apt-get install gcc python3-dev); going on without it" >&2
 }

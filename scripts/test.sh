@@ -4,7 +4,7 @@
 . "$(dirname "$0")/environment.sh"
 echo "installing the checks into .venv (a few minutes the first time)"
 "$PY" -m pip install -q -e '.[test]'
-install_pesq
+install_pesq -e
 # One thread each: two test processes on two cores are faster than one that spreads its matrices.
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 "$PY" -m ruff check .

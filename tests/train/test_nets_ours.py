@@ -19,9 +19,9 @@ def dense() -> torch.nn.Module:
     return net
 
 
-def bandwise(context: int = 12, kind: type[Bandwise] = Bandwise) -> torch.nn.Module:
+def bandwise(context: int = 12, kind: type[Bandwise] = Bandwise, taps: int = 2, lags: int = 1) -> torch.nn.Module:
     torch.manual_seed(3)
-    net = kind(BandwiseConfig(bands=8, width=12, blocks=2, context=context, memory=6)).eval()
+    net = kind(BandwiseConfig(bands=8, width=12, blocks=2, context=context, memory=6, taps=taps, lags=lags)).eval()
     with torch.no_grad():
         net.taps.weight.mul_(5)
     return net
@@ -31,7 +31,15 @@ def low() -> torch.nn.Module:
     return bandwise(kind=BandwiseLow)
 
 
-KINDS = {"dense": dense, "bandwise": bandwise, "bandwise-no-context": lambda: bandwise(0), "bandwise-low": low}
+KINDS = {
+    "dense": dense,
+    "bandwise": bandwise,
+    "bandwise-no-context": lambda: bandwise(0),
+    "bandwise-low": low,
+    "bandwise-far": lambda: bandwise(taps=4, lags=2),
+    "bandwise-far-low": lambda: bandwise(kind=BandwiseLow, taps=3, lags=4),
+    "bandwise-one-tap": lambda: bandwise(taps=1),
+}
 
 
 @pytest.fixture(params=KINDS.values(), ids=KINDS)
@@ -103,17 +111,18 @@ def test_the_form_for_onnx_is_the_same_network(net, channels: int) -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("lags", [1, 3])
 @pytest.mark.parametrize("kind", [Bandwise, BandwiseLow])
-def test_a_tone_is_the_same_in_every_patch(kind: type[Bandwise]) -> None:
+def test_a_tone_is_the_same_in_every_patch(kind: type[Bandwise], lags: int) -> None:
     """What the network is shown of two tones a patch apart differs by the patch and by nothing else."""
-    net = kind(BandwiseConfig(bands=8, width=12, context=0, memory=6)).eval()
+    net = kind(BandwiseConfig(bands=8, width=12, context=0, memory=6, lags=lags)).eval()
     seen = []
     at = net.spec.at(16_000)
     for k in (20, 20 + PATCH, 20 + 7 * PATCH):
-        wave = torch.cos(2 * torch.pi * (k + 0.2) * torch.arange(at.size + at.hop) / at.size)
+        wave = torch.cos(2 * torch.pi * (k + 0.2) * torch.arange(at.size + lags * at.hop) / at.size)
         window = torch.from_numpy(at.analysis.copy())
-        pair = [torch.view_as_real(torch.fft.rfft(x * window)) for x in (wave[: at.size], wave[at.hop :])]
-        given = torch.stack(pair).reshape(1, 1, 2, 161, 2)
+        steps = [wave[lag * at.hop :][: at.size] for lag in range(lags + 1)]
+        given = torch.stack([torch.view_as_real(torch.fft.rfft(x * window)) for x in steps]).reshape(1, 1, -1, 161, 2)
         taken = []
         net.patch.register_forward_pre_hook(lambda _, args, taken=taken: taken.append(args[0]))
         net(given, *net.initial())

@@ -47,9 +47,10 @@ def test_all_weights_come_back(name: str, tmp_path: Path) -> None:
         assert torch.equal(back.state_dict()[key], value), key
 
 
-def test_sums_that_were_taken_once_come_back_as_sums(tmp_path: Path) -> None:
+@pytest.mark.parametrize("reach", [{}, {"taps": 4, "lags": 2}])
+def test_sums_that_were_taken_once_come_back_as_sums(reach: dict[str, int], tmp_path: Path) -> None:
     # `bandwise` adds two of its parameters when it is exported; what comes back does the same with other parts.
-    net = made("bandwise", tmp_path / "m.onnx", {"width": 8, "context": 12, "bands": 8})
+    net = made("bandwise", tmp_path / "m.onnx", {"width": 8, "context": 12, "bands": 8, **reach})
     back, _ = recover.from_model(load(tmp_path / "m.onnx"), tmp_path / "m.onnx")
     x = torch.randn(1, 1, 30, 161, 2)
     with torch.no_grad():

@@ -78,6 +78,8 @@ def test_the_frame_is_the_graph(name: str) -> None:
         ("bandwise", {"bands": 8, "width": 20, "blocks": 1, "context": 0}),
         ("bandwise-low", {"bands": 24, "width": 16, "context": 200, "memory": 250}),
         ("bandwise", {"bands": 4, "width": 4, "blocks": 1, "context": 2000, "memory": 2}),
+        ("bandwise", {"bands": 6, "width": 8, "blocks": 1, "context": 4, "memory": 2, "taps": 5, "lags": 2}),
+        ("bandwise-low", {"bands": 6, "width": 8, "blocks": 1, "context": 4, "memory": 2, "taps": 1, "lags": 3}),
     ],
 )
 def test_any_sizes(net: str, sizes: dict[str, int]) -> None:

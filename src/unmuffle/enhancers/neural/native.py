@@ -33,7 +33,7 @@ Bits = NDArray[np.int32]
 TOLERANCE = 2e-5
 """Largest difference from the graph, as a share of the output's peak."""
 
-BINS, PATCH, PATCHES, ROWS, TAPS, FEW = 161, 4, 40, 5, 4, 4
+BINS, PATCH, PATCHES, FEW = 161, 4, 40, 4
 KERNEL = 2 * PATCH
 _PROOF_FRAMES = 120
 
@@ -127,6 +127,8 @@ def _frame(
     blocks: int,
     units: int,
     memory: int,
+    taps: int,
+    lags: int,
 ) -> None:
     """From a frame ``x`` (2, bins) and the state ``before`` to ``out`` and the state ``after``.
 
@@ -135,38 +137,52 @@ def _frame(
     """
     n = bands * width
     levels = 2 * (memory - 1)
-    past = before[levels : levels + 2 * BINS].reshape(2, BINS)
-    cos, sin = w[:BINS], w[BINS : 2 * BINS]
-    at = 2 * BINS
-    pre, pim = s[:BINS], s[BINS : 2 * BINS]
-    o = 2 * BINS
-    clues = s[o : o + ROWS * BINS].reshape(ROWS, BINS)
-    o += ROWS * BINS
-    flat = s[o : o + 3 * BINS]
-    norm = flat.reshape(3, BINS)
-    o += 3 * BINS
-    m = max(4 * n, 4 * units, 3 * BINS)  # for polynomials of as many numbers
+    kept = max(taps - 1, lags)
+    frame = 2 * BINS
+    past = before[levels : levels + kept * frame].reshape(kept, 2, BINS)  # the last one is the latest
+    turn = w[: kept * frame].reshape(kept, 2, BINS)
+    at = kept * frame
+    lagged = s[: kept * frame].reshape(kept, 2, BINS)  # the first one is the latest
+    o = kept * frame
+    rows, pairs = 3 + 2 * lags, 2 + lags
+    clues = s[o : o + rows * BINS].reshape(rows, BINS)
+    o += rows * BINS
+    flat = s[o : o + pairs * BINS]
+    norm = flat.reshape(pairs, BINS)
+    o += pairs * BINS
+    m = max(4 * n, 4 * units, pairs * BINS)  # for polynomials of as many numbers
     room, room_bits = s[o : o + m], bits[o : o + m]
     o += m
 
-    # What is heard: products with the frame before and the bin below, compressed.
+    # What is heard: products with the frames before and the bin below, compressed.
     re, im = x[0], x[1]
-    for k in range(BINS):
-        pre[k] = cos[k] * past[0, k] - sin[k] * past[1, k]
-        pim[k] = cos[k] * past[1, k] + sin[k] * past[0, k]
+    for lag in range(1, kept + 1):
+        old, cos, sin, turned = past[kept - lag], turn[lag - 1, 0], turn[lag - 1, 1], lagged[lag - 1]
+        for k in range(BINS):
+            turned[0, k] = cos[k] * old[0, k] - sin[k] * old[1, k]
+            turned[1, k] = cos[k] * old[1, k] + sin[k] * old[0, k]
+    m = (kept - 1) * frame
+    for i in range(m):
+        after[levels + i] = before[levels + frame + i]
     for i in range(2):
         for k in range(BINS):
-            after[levels + i * BINS + k] = x[i, k]
+            after[levels + m + i * BINS + k] = x[i, k]
     for k in range(1, BINS):
         a, b, c, d = re[k], im[k], re[k - 1], im[k - 1]
         size = a * a + b * b + _EPS
-        tre, tim = a * pre[k] + b * pim[k], b * pre[k] - a * pim[k]
         fre, fim = a * c + b * d, b * c - a * d
-        clues[0, k], clues[1, k], clues[2, k], clues[3, k], clues[4, k] = size, tre, tim, fre, fim
+        clues[0, k], clues[3, k], clues[4, k] = size, fre, fim
         norm[0, k] = size * size
-        norm[1, k] = tre * tre + tim * tim + _EPS2
         norm[2, k] = fre * fre + fim * fim + _EPS2
-    norm[0, 0], norm[1, 0], norm[2, 0] = _1, _1, _1
+    for lag in range(1, lags + 1):
+        r, q = (1, 1) if lag == 1 else (1 + 2 * lag, 1 + lag)
+        pre, pim = lagged[lag - 1, 0], lagged[lag - 1, 1]
+        for k in range(1, BINS):
+            tre, tim = re[k] * pre[k] + im[k] * pim[k], im[k] * pre[k] - re[k] * pim[k]
+            clues[r, k], clues[r + 1, k] = tre, tim
+            norm[q, k] = tre * tre + tim * tim + _EPS2
+    for q in range(pairs):
+        norm[q, 0] = _1
     _powers(flat, room, room_bits, _POWER)
     mean = _0
     for k in range(2, 81):
@@ -181,25 +197,25 @@ def _frame(
     after[levels - 2], after[levels - 1] = mean, _1
     scale = known / total
     for k in range(1, BINS):
-        a, b, c = norm[0, k] * scale, norm[1, k] * scale, norm[2, k] * scale
-        clues[0, k] *= a
-        clues[1, k] *= b
-        clues[2, k] *= b
-        clues[3, k] *= c
-        clues[4, k] *= c
+        clues[0, k] *= norm[0, k] * scale
+    for q in range(1, pairs):
+        one, other, gain = clues[2 * q - 1], clues[2 * q], norm[q]
+        for k in range(1, BINS):
+            one[k] *= gain[k] * scale
+            other[k] *= gain[k] * scale
 
     # Patches, and bands of them.
-    seen = s[o : o + PATCHES * ROWS * KERNEL].reshape(PATCHES, ROWS * KERNEL)
-    o += PATCHES * ROWS * KERNEL
+    seen = s[o : o + PATCHES * rows * KERNEL].reshape(PATCHES, rows * KERNEL)
+    o += PATCHES * rows * KERNEL
     for j in range(PATCHES):
-        for r in range(ROWS):
+        for r in range(rows):
             for q in range(KERNEL):
                 k = PATCH * j - 1 + q
                 seen[j, r * KERNEL + q] = clues[r, k] if 1 <= k < BINS else _0
     patches = s[o : o + PATCHES * width].reshape(PATCHES, width)
     o += PATCHES * width
-    m = ROWS * KERNEL * width
-    np.dot(seen, w[at : at + m].reshape(ROWS * KERNEL, width), patches)
+    m = rows * KERNEL * width
+    np.dot(seen, w[at : at + m].reshape(rows * KERNEL, width), patches)
     at += m
     bias = w[at : at + width]
     at += width
@@ -223,7 +239,7 @@ def _frame(
     more = s[o : o + n].reshape(bands, width)
     added = s[o : o + n]
     o += 4 * n
-    state = levels + 2 * BINS
+    state = levels + kept * frame
     for block in range(blocks):
         # The recurrence that all bands share.
         h_in, c_in = before[state : state + n], before[state + n : state + 2 * n]
@@ -302,23 +318,25 @@ def _frame(
         for u in range(width):
             wide[j, u] = max(wide[j, u] + patches[j, u] + end[j, u], _0)
     # What each patch gives to the taps of the next one, its own, and the one before.
-    count = TAPS * PATCH
+    count = 2 * taps * PATCH
     parts = s[o : o + PATCHES * 3 * count].reshape(PATCHES, 3 * count)
     np.dot(wide, w[at : at + width * 3 * count].reshape(width, 3 * count), parts)
     at += width * 3 * count
     for k in range(BINS):
         # The last bin, half a bin wide, goes with the one below.
         j, p = divmod(min(k, BINS - 2), PATCH)
-        a, b, c, d = w[at + p], w[at + PATCH + p], w[at + 2 * PATCH + p], w[at + 3 * PATCH + p]
-        for way in range(3):
-            i = j - 1 + way
-            if 0 <= i < PATCHES:
-                a += parts[i, way * count + p]
-                b += parts[i, way * count + PATCH + p]
-                c += parts[i, way * count + 2 * PATCH + p]
-                d += parts[i, way * count + 3 * PATCH + p]
-        out[0, k] = a * re[k] - b * im[k] + c * pre[k] - d * pim[k]
-        out[1, k] = a * im[k] + b * re[k] + c * pim[k] + d * pre[k]
+        re_sum, im_sum = _0, _0
+        for lag in range(taps):
+            i = 2 * lag * PATCH + p
+            a, b = w[at + i], w[at + i + PATCH]
+            for way in range(max(0, 1 - j), min(3, PATCHES + 1 - j)):
+                a += parts[j - 1 + way, way * count + i]
+                b += parts[j - 1 + way, way * count + i + PATCH]
+            c, d = (re[k], im[k]) if lag == 0 else (lagged[lag - 1, 0, k], lagged[lag - 1, 1, k])
+            re_sum += a * c - b * d
+            im_sum += a * d + b * c
+        out[0, k] = re_sum
+        out[1, k] = im_sum
 
 
 class Native:
@@ -358,20 +376,22 @@ class Code:
         wanted, state, scratch: numbers that :func:`_frame` reads or writes: of weights, of the state, of the rest.
     """
 
-    def __init__(self, weights: Floats, sizes: tuple[int, int, int, int, int]) -> None:
+    def __init__(self, weights: Floats, sizes: tuple[int, int, int, int, int, int, int]) -> None:
         self.weights = weights
         self.sizes = sizes
-        bands, width, blocks, units, memory = sizes
+        bands, width, blocks, units, memory, taps, lags = sizes
         n, few = bands * width, bands * FEW
-        self.state = 2 * (memory - 1) + 2 * BINS + 2 * blocks * n + 2 * units
-        self.wanted = 2 * BINS + (ROWS * KERNEL + 1) * width + bands * PATCHES + n
+        past, rows = 2 * BINS * max(taps - 1, lags), 3 + 2 * lags
+        self.state = 2 * (memory - 1) + past + 2 * blocks * n + 2 * units
+        self.wanted = past + (rows * KERNEL + 1) * width + bands * PATCHES + n
         self.wanted += blocks * (9 * width * width + 4 * width + bands * n + n)
         if units:
             self.wanted += 2 * width * FEW + 4 * units * (few + units + 1) + (units + 1) * few
-        self.wanted += PATCHES * (bands + width) + (3 * width + 1) * TAPS * PATCH
+        self.wanted += PATCHES * (bands + width) + (3 * width + 1) * 2 * taps * PATCH
         # In the order in which the frame takes it; the context's part is used again by what follows it.
-        self.scratch = BINS * (2 + ROWS + 3) + max(4 * n, 4 * units, 3 * BINS) + PATCHES * (ROWS * KERNEL + width)
-        self.scratch += 10 * n + 2 * bands * FEW + 8 * units + PATCHES * (width + 3 * TAPS * PATCH)
+        self.scratch = past + BINS * (rows + 2 + lags) + max(4 * n, 4 * units, (2 + lags) * BINS)
+        self.scratch += PATCHES * (rows * KERNEL + width)
+        self.scratch += 10 * n + 2 * bands * FEW + 8 * units + PATCHES * (width + 6 * taps * PATCH)
 
 
 def native(model: Model) -> Native | None:
@@ -415,7 +435,9 @@ def _code(model: Model) -> Code | None:
         blocks = sum(1 for name in found if name.endswith(".across"))
         units = int(found["context.time.weight_hh_l0"].shape[1]) if "context.time.weight_hh_l0" in found else 0
         memory = int(shapes["level"][2]) + 1
-        code = Code(_packed(found, model, blocks), (bands, width, blocks, units, memory))
+        taps, lags = found["taps.weight"].shape[0] // (2 * PATCH), (found["patch.weight"].shape[1] - 3) // 2
+        packed = _packed(found, model, blocks, int(shapes["past"][1]))
+        code = Code(packed, (bands, width, blocks, units, memory, taps, lags))
     except (KeyError, ValueError, IndexError, TypeError):  # eight-bit weights, or a form of another version
         return None
     # Machine code does not look where its arrays end.
@@ -423,7 +445,7 @@ def _code(model: Model) -> Code | None:
     return code if (code.weights.size, held) == (code.wanted, code.state) else None
 
 
-def _packed(p: dict[str, Floats], model: Model, blocks: int) -> Floats:
+def _packed(p: dict[str, Floats], model: Model, blocks: int, kept: int) -> Floats:
     """All weights in one row, in the order of their use; products that never change are taken here, once."""
     parts: list[Floats] = []
 
@@ -444,9 +466,10 @@ def _packed(p: dict[str, Floats], model: Model, blocks: int) -> Floats:
     bands, width = p["place"].shape
     spec = model.facts.spec
     # From frame to frame a tone in the middle of a bin is to turn by half a turn for each bin; what lacks is added.
-    angle = 2.0 * np.pi * np.remainder((spec.hop_ms / spec.window_ms - 0.5) * np.arange(BINS), 1.0)
-    put(np.cos(angle), np.sin(angle))
-    put(p["patch.weight"].reshape(width, ROWS * KERNEL).T, p["patch.bias"])
+    lag = np.arange(1, kept + 1)[:, None]
+    angle = 2.0 * np.pi * np.remainder((spec.hop_ms / spec.window_ms - 0.5) * lag * np.arange(BINS), 1.0)
+    put(np.stack((np.cos(angle), np.sin(angle)), 1))
+    put(p["patch.weight"].reshape(width, -1).T, p["patch.bias"])
     put(p["gather.weight"], p["gather.bias"][:, None] + p["place"])
     owed = np.zeros(width)  # what the features of every band still lack: biases that are taken care of later
     for i in range(blocks):

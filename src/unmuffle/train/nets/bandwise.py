@@ -7,8 +7,9 @@ through dense layers over frequency, which cost a fraction of attention. The des
 
 * **Invariant features.** Per bin the compressed magnitude :math:`|X_t|^{0.3}`, the phase advance
   :math:`X_t X_{t-1}^*` in time and the phase step :math:`X_k X_{k-1}^*` along frequency (both
-  compressed alike): where in its bin a tone lies, and where in the frame a pulse. The absolute phase
-  says nothing and is not shown. All are divided by the mean compressed magnitude over the last
+  compressed alike): where in its bin a tone lies, and where in the frame a pulse; with ``lags`` above 1 also
+  the advance since the frame before the last, and so on: how steady a tone is. The absolute phase says nothing
+  and is not shown. All are divided by the mean compressed magnitude over the last
   second: scaling the input scales the output.
   A tone in the middle of a bin goes on from bin to bin by half a turn more a frame, as 10 ms steps have
   it: the same for every patch. Shorter steps turn it by less, and so the frame before is turned by what
@@ -21,8 +22,9 @@ through dense layers over frequency, which cost a fraction of attention. The des
   dense layer over the features.
 * **Context**: after the first block, one small dense recurrence sees all bands at once and tells each
   of them what it found: who speaks, what the noise is.
-* **Output**: for each bin a complex filter of two taps in time,
-  :math:`Y_t = a_t X_t + b_t X_{t-1}` (deep filtering, Mack & Habets 2020).
+* **Output**: for each bin a complex filter of a few taps in time,
+  :math:`Y_t = \sum_n a_{n,t} X_{t-n}` (deep filtering, Mack & Habets 2020). Two taps span 30 ms, four 50 ms: what is
+  longer tells a whistle from the harmonic of a voice that lies in the same bin, and takes it out alone.
 
 Shapes: ``(batch, channels, frames, bins, 2)`` in and out; ``bins`` = 161, 50 Hz apart (8 kHz).
 State: see :meth:`Bandwise.initial`.
@@ -46,8 +48,6 @@ PATCHES = (BINS - 1) // PATCH
 _POWER = 0.15  # of |X|^2
 _EPS = 1e-12
 _FLOOR = 0.01  # smallest mean magnitude that is taken for a signal: that of noise at -170 dBFS
-_FEATURES = 5
-_TAPS = 4
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class BandwiseConfig:
         blocks: of recurrence and mixing.
         context: units of the recurrence that sees all bands; 0 for none.
         memory: frames over which the level is averaged.
+        taps: frames under the filter of a bin, the present one among them.
+        lags: past frames since which the advance of phases is seen.
     """
 
     bands: int = 24
@@ -67,6 +69,8 @@ class BandwiseConfig:
     blocks: int = 2
     context: int = 96
     memory: int = 100
+    taps: int = 2
+    lags: int = 1
 
     def __post_init__(self) -> None:
         if not (
@@ -75,10 +79,23 @@ class BandwiseConfig:
             and self.blocks >= 1
             and self.memory >= 2
             and self.context >= 0
+            and 1 <= self.taps <= 8
+            and 1 <= self.lags <= 8
         ):
             raise ParameterError(
-                f"{self} makes no network; bands 4..{PATCHES}, width 4, blocks 1, context 0, memory 2 or more"
+                f"{self} makes no network; bands 4..{PATCHES}, width 4, blocks 1, context 0, memory 2 or more, "
+                "taps and lags 1..8"
             )
+
+    @property
+    def features(self) -> int:
+        """Numbers that are seen of a bin: its magnitude, its phase along frequency, and that of each lag."""
+        return 3 + 2 * self.lags
+
+    @property
+    def kept(self) -> int:
+        """Past frames that are needed."""
+        return max(self.taps - 1, self.lags)
 
 
 class Block(nn.Module):
@@ -138,19 +155,19 @@ class Bandwise(nn.Module):
     def __init__(self, config: BandwiseConfig | None = None) -> None:
         super().__init__()
         self.config = c = config or BandwiseConfig()
-        self.patch = nn.Conv1d(_FEATURES, c.width, 2 * PATCH, PATCH, PATCH // 2)
+        self.patch = nn.Conv1d(c.features, c.width, 2 * PATCH, PATCH, PATCH // 2)
         erb = erb_bands(PATCHES, 8000.0, c.bands)  # each row adds up to one
         self.gather = nn.Linear(PATCHES, c.bands)
         self.spread = nn.Linear(c.bands, PATCHES)
         self.place = nn.Parameter(0.3 * torch.randn(c.bands, c.width))
         self.blocks = nn.ModuleList(Block(c.bands, c.width) for _ in range(c.blocks))
         self.context = Context(c.bands, c.width, c.context) if c.context else None
-        self.taps = nn.Conv1d(c.width, PATCH * _TAPS, 3, 1, 1)
-        self.register_buffer("turn", _turn(self.spec), persistent=False)
+        self.taps = nn.Conv1d(c.width, PATCH * 2 * c.taps, 3, 1, 1)
+        self.register_buffer("turn", _turn(self.spec, c.kept), persistent=False)
         with torch.no_grad():
             self.gather.weight.copy_((erb / erb.sum(0, keepdim=True)).T)
             self.spread.weight.copy_(erb)
-            # Begin as a wire: unit gain on the present frame, nothing from the past one.
+            # Begin as a wire: unit gain on the present frame, nothing from past ones.
             self.taps.weight.mul_(0.2)
             self.taps.bias.zero_()
             self.taps.bias[:PATCH] = 1.0
@@ -166,11 +183,11 @@ class Bandwise(nn.Module):
         """State before the first frame.
 
         ``level`` (batch, 2, memory - 1): mean magnitudes of past frames, and 1 where there was one;
-        ``past`` (batch, channels, 1, bins, 2): the frame before; ``h*``, ``c*`` (1, batch * bands, width);
+        ``past`` (batch, channels, kept, bins, 2): the frames before; ``h*``, ``c*`` (1, batch * bands, width);
         ``h_all``, ``c_all`` (1, batch, context).
         """
         c = self.config
-        state = [torch.zeros(batch, 2, c.memory - 1), torch.zeros(batch, channels, 1, BINS, 2)]
+        state = [torch.zeros(batch, 2, c.memory - 1), torch.zeros(batch, channels, c.kept, BINS, 2)]
         state += [torch.zeros(1, batch * c.bands, c.width) for _ in range(2 * c.blocks)]
         return state + [torch.zeros(1, batch, c.context) for _ in range(2 if c.context else 0)]
 
@@ -179,17 +196,14 @@ class Bandwise(nn.Module):
         c = self.config
         level, past = state[0], state[1]
         batch, _, frames = spectrum.shape[:3]
-        before = torch.cat((past, spectrum), 2)
-        past = before[:, :, -1:]
-        before = before[:, :, :-1]
-        re, im = spectrum[..., 0].contiguous(), spectrum[..., 1].contiguous()
-        pre, pim = before[..., 0].contiguous(), before[..., 1].contiguous()
-        if self.turn is not None:
-            cos, sin = self.turn
-            pre, pim = cos * pre - sin * pim, cos * pim + sin * pre
-        features, level = self.features(re, im, pre, pim, level)
+        seen = torch.cat((past, spectrum), 2)
+        past = seen[:, :, frames:]
+        re, im = (part.contiguous() for part in seen.unbind(-1))
+        # Of each frame itself, of the one before, of the one before that...
+        lagged = [self.lagged(re, im, lag, frames) for lag in range(c.kept + 1)]
+        features, level = self.features(lagged[: c.lags + 1], level)
         # Patches: rows of one frame each, time first for the recurrences.
-        rows = features.permute(2, 0, 1, 3).reshape(frames * batch, _FEATURES, BINS - 1)
+        rows = features.permute(2, 0, 1, 3).reshape(frames * batch, c.features, BINS - 1)
         patches = torch.relu(self.patch(rows))
         x = (self.gather(patches).transpose(1, 2) + self.place).reshape(frames, batch, c.bands, c.width)
         carried = []
@@ -202,30 +216,44 @@ class Bandwise(nn.Module):
             carried += list(seen)
         wide = self.spread(x.reshape(frames * batch, c.bands, c.width).transpose(1, 2))
         taps = self.taps(torch.relu(wide + patches))
-        taps = taps.reshape(frames, batch, _TAPS, PATCH, PATCHES).permute(2, 1, 0, 4, 3)
-        taps = taps.reshape(_TAPS, batch, 1, frames, BINS - 1).to(spectrum.dtype)
+        taps = taps.reshape(frames, batch, 2 * c.taps, PATCH, PATCHES).permute(2, 1, 0, 4, 3)
+        taps = taps.reshape(2 * c.taps, batch, 1, frames, BINS - 1).to(spectrum.dtype)
         # The last bin, half a bin wide, goes with the one below.
-        a, b, p, q = torch.cat((taps, taps[..., -1:]), -1).unbind(0)
-        out_re = a * re - b * im + p * pre - q * pim
-        out_im = a * im + b * re + p * pim + q * pre
+        taps = torch.cat((taps, taps[..., -1:]), -1)
+        out_re, out_im = torch.zeros_like(lagged[0][0]), torch.zeros_like(lagged[0][0])
+        for lag, (a, b) in enumerate(zip(taps[0::2], taps[1::2], strict=True)):
+            x_re, x_im = lagged[lag]
+            out_re = out_re + a * x_re - b * x_im
+            out_im = out_im + a * x_im + b * x_re
         return (torch.stack((out_re, out_im), -1), level, past, *carried)
 
-    def features(self, re: Tensor, im: Tensor, pre: Tensor, pim: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-        """``(batch, 5, frames, 160)``: means over the channels of products of two bins, compressed."""
+    def lagged(self, re: Tensor, im: Tensor, lag: int, frames: int) -> tuple[Tensor, Tensor]:
+        """Real and imaginary part of the frames ``lag`` before the last ``frames``, turned by what steps lack."""
+        start = re.shape[2] - frames - lag
+        re, im = re[:, :, start : start + frames], im[:, :, start : start + frames]
+        if lag and self.turn is not None:
+            cos, sin = self.turn[lag - 1]
+            return cos * re - sin * im, cos * im + sin * re
+        return re, im
+
+    def features(self, lagged: list[tuple[Tensor, Tensor]], level: Tensor) -> tuple[Tensor, Tensor]:
+        """``(batch, features, frames, 160)``: means over the channels of products of two bins, compressed."""
+        re, im = lagged[0]
         size = ((re.square() + im.square()).mean(1) + _EPS).pow(_POWER)
-        tre, tim = (re * pre + im * pim).mean(1), (im * pre - re * pim).mean(1)
+        steps = [(re * pre + im * pim, im * pre - re * pim) for pre, pim in lagged[1:]]
+        pairs = [(a.mean(1)[..., 1:], b.mean(1)[..., 1:]) for a, b in steps]
         fre = (re[..., 1:] * re[..., :-1] + im[..., 1:] * im[..., :-1]).mean(1)
         fim = (im[..., 1:] * re[..., :-1] - re[..., 1:] * im[..., :-1]).mean(1)
-        small = size[..., 1:]
-        time_re, time_im = tre[..., 1:], tim[..., 1:]
-        shrink = (time_re.square() + time_im.square() + _EPS * _EPS).pow((_POWER - 1.0) / 2.0)
-        slide = (fre.square() + fim.square() + _EPS * _EPS).pow((_POWER - 1.0) / 2.0)
+        pairs.insert(1, (fre, fim))
+        parts = [size[..., 1:]]
+        for a, b in pairs:
+            shrink = (a.square() + b.square() + _EPS * _EPS).pow((_POWER - 1.0) / 2.0)
+            parts += [a * shrink, b * shrink]
         mean = size[..., 2:81].mean(-1)
         seen = torch.cat((level, torch.stack((mean, torch.ones_like(mean)), 1)), 2)
         pooled = nn.functional.avg_pool1d(seen, self.config.memory, stride=1)
         scale = (pooled[:, 1] / (pooled[:, 0] + _FLOOR * pooled[:, 1])).unsqueeze(1).unsqueeze(-1)
-        stack = torch.stack((small, time_re * shrink, time_im * shrink, fre * slide, fim * slide), 1)
-        return stack * scale, seen[:, :, seen.shape[2] - self.config.memory + 1 :]
+        return torch.stack(parts, 1) * scale, seen[:, :, seen.shape[2] - self.config.memory + 1 :]
 
     def streaming(self) -> nn.Module:
         """The same network on the weights of this one, arranged for ONNX Runtime."""
@@ -262,7 +290,7 @@ class BandwiseStream(nn.Module):
 
     ``forward(spectrum, *state)``: ``spectrum`` is ``(channels, frames, 2, bins)``, and so is the
     first result. The state is that of :meth:`Bandwise.initial` with two tensors in another shape:
-    ``level`` (1, 1, memory - 1, 2) and ``past`` (channels, 1, 2, bins).
+    ``level`` (1, 1, memory - 1, 2) and ``past`` (channels, kept, 2, bins).
 
     Of ``n`` streams the frames are those of each moment, one of every stream, and then those of the next: ``n`` times
     as many. Their states lie side by side along the axes of :attr:`streams`, which are ``n`` times as long.
@@ -283,25 +311,31 @@ class BandwiseStream(nn.Module):
     def __init__(self, net: Bandwise) -> None:
         super().__init__()
         self.net = net
-        # Rows of a product: (re, im of the bin, of the frame before, of the bin below) x (re, im of the bin).
-        self._constant(
-            "products", _matrix(12, {0: 1, 3: 1}, {4: 1, 7: 1}, {5: 1, 6: -1}, {8: 1, 11: 1}, {9: 1, 10: -1})
-        )
-        self._constant("floor", torch.tensor([_EPS, 0.0, 0.0, 0.0, 0.0]).reshape(-1, 1))
-        squares = _matrix(5, {0: 1}, {1: 1, 2: 1}, {3: 1, 4: 1})
+        c = net.config
+        # Rows of a product: (re, im of the bin, of the bin below, of each lag) x (re, im of the bin). Taken of it:
+        # the square of the bin, and the turns since the first lag, since the bin below, and since further lags.
+        others = [2, 1, *range(3, c.lags + 2)]
+        turns: list[dict[int, float]] = []
+        for at in others:
+            turns += [{4 * at: 1, 4 * at + 3: 1}, {4 * at + 1: 1, 4 * at + 2: -1}]
+        self._constant("products", _matrix(4 * (c.lags + 2), {0: 1, 3: 1}, *turns))
+        self._constant("floor", torch.tensor([_EPS] + [0.0] * (c.features - 1)).reshape(-1, 1))
+        squares = _matrix(c.features, {0: 1}, *({1 + 2 * i: 1.0, 2 + 2 * i: 1.0} for i in range(c.lags + 1)))
         self._constant("squares", squares)
         # The lowest bin has no bin below and takes no part: a huge square makes it vanish.
-        least = torch.tensor([0.0, _EPS * _EPS, _EPS * _EPS]).reshape(-1, 1).repeat(1, BINS)
+        least = torch.tensor([0.0] + [_EPS * _EPS] * (c.lags + 1)).reshape(-1, 1).repeat(1, BINS)
         least[:, 0] = 1e38
         self._constant("least", least)
         self._constant("powers", squares.T * ((_POWER - 1.0) / 2.0))
-        meter = torch.zeros(5, BINS, 2)
+        meter = torch.zeros(c.features, BINS, 2)
         meter[0, 2:81, 0] = 1.0 / 79.0
         self._constant("meter", meter.reshape(-1, 2))
         self._constant("offset", torch.tensor([_FLOOR, 1.0]))
         self._constant("quarter", _matrix(2, {1: -1}, {0: 1}))  # of a turn
-        # Rows (a re, a im, b re, b im) of this frame and of the one before, to the real and the imaginary part.
-        self._constant("filter", _matrix(8, {0: 1, 3: -1, 4: 1, 7: -1}, {1: 1, 2: 1, 5: 1, 6: 1}))
+        # Rows (a re, a im, b re, b im) of this frame and of those before, to the real and the imaginary part.
+        real = {4 * i + j: sign for i in range(c.taps) for j, sign in ((0, 1.0), (3, -1.0))}
+        imaginary = {4 * i + j: 1.0 for i in range(c.taps) for j in (1, 2)}
+        self._constant("filter", _matrix(4 * c.taps, real, imaginary))
 
     def _constant(self, name: str, value: Tensor) -> None:
         self.register_buffer(name, value.contiguous(), persistent=False)
@@ -317,22 +351,27 @@ class BandwiseStream(nn.Module):
 
     def initial(self, channels: int = 1) -> list[Tensor]:
         """State before the first frame."""
-        rest = self.net.initial(1, channels)[2:]
-        return [torch.zeros(1, 1, self.net.config.memory - 1, 2), torch.zeros(channels, 1, 2, BINS), *rest]
+        c, rest = self.net.config, self.net.initial(1, channels)[2:]
+        return [torch.zeros(1, 1, c.memory - 1, 2), torch.zeros(channels, c.kept, 2, BINS), *rest]
 
     def forward(self, spectrum: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Filtered spectrum and the new state."""
         net, c = self.net, self.net.config
         channels, streams = spectrum.shape[0], state[0].shape[3] // 2
         seen = torch.cat((state[1], spectrum), 1)
-        before = seen[:, :-streams]
-        if net.turn is not None:
-            before = net.turn[0] * before + torch.matmul(self.quarter, net.turn[1] * before)
-        both = torch.cat((spectrum, before), 2)
-        features, level = self.features(spectrum, both, state[0])
+        # The frame itself, the one before, the one before that...
+        lagged = [spectrum]
+        for lag in range(1, c.kept + 1):
+            start = (c.kept - lag) * streams
+            before = seen[:, start : start - c.kept * streams]
+            if net.turn is not None:
+                turn = net.turn[lag - 1]
+                before = turn[0] * before + torch.matmul(self.quarter, turn[1] * before)
+            lagged.append(before)
+        features, level = self.features(lagged[: c.lags + 1], state[0])
         # A column of zeros in front of the filters: the lowest bin is there and counts for nothing.
-        kernel = torch.cat((torch.zeros(c.width, _FEATURES, 1), net.patch.weight), 2).unsqueeze(2)
-        features = features.reshape(-1, _FEATURES, 1, BINS)
+        kernel = torch.cat((torch.zeros(c.width, c.features, 1), net.patch.weight), 2).unsqueeze(2)
+        features = features.reshape(-1, c.features, 1, BINS)
         patches = nn.functional.conv2d(features, kernel, net.patch.bias, (1, PATCH), (0, PATCH // 2))
         patches = torch.relu(patches).permute(0, 2, 3, 1).reshape(-1, PATCHES, c.width)
         x = torch.matmul(net.gather.weight, patches) + (net.gather.bias[:, None] + net.place)
@@ -355,21 +394,23 @@ class BandwiseStream(nn.Module):
         wide = torch.relu(torch.matmul(net.spread.weight, x) + end + patches)
         wide = wide.reshape(-1, 1, PATCHES, c.width).permute(0, 3, 1, 2)
         taps = nn.functional.conv2d(wide, net.taps.weight.unsqueeze(2), net.taps.bias, padding=(0, 1))
-        taps = taps.reshape(-1, _TAPS, PATCH, PATCHES).transpose(2, 3).reshape(-1, _TAPS, BINS - 1)
-        taps = nn.functional.pad(taps, (0, 1), mode="replicate").reshape(-1, 2, 2, 1, BINS)
-        out = (taps * both.reshape(channels, -1, 2, 1, 2, BINS)).reshape(channels, -1, 2 * _TAPS, BINS)
-        return (torch.matmul(self.filter, out), level, seen[:, -streams:], *carried)
+        taps = taps.reshape(-1, 2 * c.taps, PATCH, PATCHES).transpose(2, 3).reshape(-1, 2 * c.taps, BINS - 1)
+        taps = nn.functional.pad(taps, (0, 1), mode="replicate").reshape(-1, c.taps, 2, 1, BINS)
+        under = torch.cat(lagged[: c.taps], 2).reshape(channels, -1, c.taps, 1, 2, BINS)
+        out = (taps * under).reshape(channels, -1, 4 * c.taps, BINS)
+        return (torch.matmul(self.filter, out), level, seen[:, -c.kept * streams :], *carried)
 
-    def features(self, spectrum: Tensor, both: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-        """``(frames, 5, bins)`` as :meth:`Bandwise.features` has them, from bin 0 on, and the new level."""
-        channels = spectrum.shape[0]
-        rows = torch.cat((both, nn.functional.pad(spectrum, (1, -1))), 2)
-        pairs = rows.reshape(channels, -1, 6, 1, BINS) * spectrum.reshape(channels, -1, 1, 2, BINS)
-        steps = torch.matmul(self.products, pairs.reshape(channels, -1, 12, BINS))
+    def features(self, lagged: list[Tensor], level: Tensor) -> tuple[Tensor, Tensor]:
+        """``(frames, features, bins)`` as :meth:`Bandwise.features` has them, from bin 0 on, and the new level."""
+        spectrum, *before = lagged
+        channels, count = spectrum.shape[0], self.net.config.lags + 2
+        rows = torch.cat((spectrum, nn.functional.pad(spectrum, (1, -1)), *before), 2)
+        pairs = rows.reshape(channels, -1, count, 2, 1, BINS) * spectrum.reshape(channels, -1, 1, 1, 2, BINS)
+        steps = torch.matmul(self.products, pairs.reshape(channels, -1, 4 * count, BINS))
         steps = torch.cumsum(steps, 0)[-1] / channels + self.floor
         norm = torch.matmul(self.squares, steps * steps) + self.least
         steps = steps * torch.exp(torch.matmul(self.powers, torch.log(norm)))
-        now = torch.addmm(self.offset, steps.reshape(-1, 5 * BINS), self.meter)
+        now = torch.addmm(self.offset, steps.reshape(-1, steps.shape[1] * BINS), self.meter)
         level = torch.cat((level, now.reshape(1, 1, -1, level.shape[3])), 2)
         pooled = nn.functional.avg_pool2d(level, (self.net.config.memory, 1), stride=1).reshape(-1, 1, 2)
         mean, known = pooled.split([1, 1], -1)
@@ -399,8 +440,8 @@ def _recurrence(lstm: nn.LSTM, x: Tensor, h: Tensor, cell: Tensor, lack: Tensor)
     return torch.lstm(rows, (h, cell), weights, True, 1, 0.0, False, False, False)
 
 
-def _turn(spec: StftSpec) -> Tensor | None:
-    r""":math:`\cos` and :math:`\sin` of what the steps of ``spec`` lack, ``(2, bins)``; None if they lack nothing.
+def _turn(spec: StftSpec, kept: int) -> Tensor | None:
+    r""":math:`\cos`, :math:`\sin` of what the steps of ``spec`` lack, ``(kept, 2, bins)``; None if they lack nothing.
 
     From frame to frame a tone in the middle of bin k turns by :math:`2 \pi k \, h / w` for frames of w every h;
     half a turn for each bin is what the network expects.
@@ -409,8 +450,9 @@ def _turn(spec: StftSpec) -> Tensor | None:
     if share == 0:
         return None
     # Whole turns drop out before they cost digits.
-    angle = 2.0 * math.pi * torch.remainder(share * torch.arange(BINS, dtype=torch.float64), 1.0)
-    return torch.stack((angle.cos(), angle.sin())).float()
+    steps = share * torch.arange(1, kept + 1, dtype=torch.float64)[:, None]
+    angle = 2.0 * math.pi * torch.remainder(steps * torch.arange(BINS, dtype=torch.float64), 1.0)
+    return torch.stack((angle.cos(), angle.sin()), 1).float()
 
 
 def _matrix(width: int, *rows: dict[int, float]) -> Tensor:
