@@ -32,7 +32,7 @@ import os
 import time
 from pathlib import Path
 
-from common import SCRATCH, load_average, save, table  # isort: skip  # sets one thread: before numpy
+from common import SCRATCH, load_average, result, save, table  # isort: skip  # sets one thread: before numpy
 import array_scenes as sim
 import numpy as np
 import soundfile
@@ -237,8 +237,16 @@ def rooms(args: argparse.Namespace) -> None:
     means = {name: float(np.mean([r[name] for r in done])) for name in methods}
     spread = {name: float(np.std([r[name] for r in done]) / np.sqrt(len(done))) for name in methods}
     print("\n".join(table(["method", ">SI-SDR gain, dB"], [[k, f"{v:.2f}"] for k, v in means.items()])))
+    note = "Voices and noises of dev16; no method was tuned on them."
+    earlier = result("arrays") if args.add else None
+    if earlier is not None:
+        old = earlier["results"]
+        if old["rooms"] != args.rooms:
+            raise SystemExit(f"the earlier result is of {old['rooms']} rooms: give --rooms {old['rooms']}, or not --add")
+        note += f" Of this run: {', '.join(means)}; the others of {earlier['date']}, commit {earlier['commit']}."
+        means, spread = ({**old[k], **new} for k, new in (("gain_db", means), ("standard_error_db", spread)))
     save(
-        "arrays" if args.rooms >= 8 and not args.only else "arrays-trial",
+        "arrays" if args.rooms >= 8 and (args.add or not args.only) else "arrays-trial",
         ("pyroomacoustics", "onnxruntime"),
         {
             "rooms": args.rooms,
@@ -247,7 +255,7 @@ def rooms(args: argparse.Namespace) -> None:
             "standard_error_db": spread,
         },
         load_before=before,
-        note="Voices and noises of dev16; no method was tuned on them.",
+        note=note,
     )
 
 
@@ -352,6 +360,7 @@ def main() -> None:
     parser.add_argument("--noisy", type=Path, default=None, help="folder of the same with noise")
     parser.add_argument("--folder", type=Path, default=None, help="folder of the real recordings")
     parser.add_argument("--only", nargs="*", default=[], help="methods whose names hold one of these words")
+    parser.add_argument("--add", action="store_true", help="rooms: keep the other methods of the earlier result")
     args = parser.parse_args()
     data = Path(os.environ["UNMUFFLE_DATA"]) if os.environ.get("UNMUFFLE_DATA") else None
     for name, part in (("speech", "dev16/clean"), ("noisy", "dev16/noisy"), ("folder", "arrays")):
