@@ -242,7 +242,7 @@ def rooms(args: argparse.Namespace) -> None:
     if earlier is not None:
         old = earlier["results"]
         if old["rooms"] != args.rooms:
-            raise SystemExit(f"the earlier result is of {old['rooms']} rooms: give --rooms {old['rooms']}, or not --add")
+            raise SystemExit(f"the earlier result is of {old['rooms']} rooms: give as many, or not --add")
         note += f" Of this run: {', '.join(means)}; the others of {earlier['date']}, commit {earlier['commit']}."
         means, spread = ({**old[k], **new} for k, new in (("gain_db", means), ("standard_error_db", spread)))
     save(
