@@ -1,4 +1,4 @@
-"""Computed noises: what a beep, a siren, a bell and an engine have that a voice has not."""
+"""Computed noises: what a beep, a siren, a bell, an engine and a whine have that a voice has not."""
 
 from __future__ import annotations
 
@@ -23,9 +23,13 @@ def frames(x: np.ndarray) -> np.ndarray:
     return np.abs(np.fft.rfft(cut, axis=1)) ** 2
 
 
-@pytest.mark.parametrize(
-    "make", [noises.coloured, noises.rumble, noises.tones, noises._beeps, noises._siren, noises._bell, noises._engine]
-)
+MAKERS = [
+    *(noises.coloured, noises.rumble, noises.tones),
+    *(noises._beeps, noises._siren, noises._bell, noises._engine, noises._whine),
+]
+
+
+@pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize("rate", [8000, 48000])
 def test_any_length_and_rate(make, rate: int) -> None:
     for seed in range(8):
@@ -88,6 +92,18 @@ def test_an_engine_repeats_itself() -> None:
         again = np.fft.irfft(spectrum)
         lags = again[RATE // 230 : RATE // 17] / again[0]
         assert lags.max() > 0.25
+
+
+def test_a_whine_stays_where_it_is() -> None:
+    loud = 0
+    for rng in rngs():
+        power = frames(noises._whine(N, RATE, rng))
+        top = power.sum(0).argmax()
+        # The strongest line, with its neighbours, is there in every frame, and as strong as it was, to some decibels.
+        level = 10 * np.log10(power[:, max(top - 2, 0) : top + 3].sum(1))
+        assert np.percentile(level, 90) - np.percentile(level, 10) < 12
+        loud += np.sort(power.sum(0))[::-1][:36].sum() > 0.9 * power.sum()
+    assert loud > 12
 
 
 def test_no_harmonic_folds_back() -> None:

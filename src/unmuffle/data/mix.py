@@ -60,7 +60,7 @@ class MixConfig:
         whisper_share, song_share: voices made into whispers and singing, see :mod:`.voices`.
         pop_share: voices whose breath is heard below 80 Hz, as a close microphone has it.
         music_share, babble_share, synthetic_share, tone_share, rumble_share: of the noises (synthetic: coloured noise
-            and hum; tones: alarms, bells, engines; rumble: of traffic and wind); the rest are recordings.
+            and hum; tones: alarms, bells, engines, whines; rumble: of traffic and wind); the rest are recordings.
         band_share: mixtures cut off at 3.4 to 7.5 kHz.
         edge_share: mixtures in which the filter of some converter takes the uppermost part away, from 0.85 to
             0.99 of half the sample rate on: in half of them from all, in the others from the noise alone.

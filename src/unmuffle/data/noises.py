@@ -1,4 +1,4 @@
-"""Noises that can be computed: coloured noise, mains hum, rumble, alarms, sirens, bells and engines.
+"""Noises that can be computed: coloured noise, mains hum, rumble, alarms, sirens, bells, engines and whines.
 
 Collections hold a handful of recordings of each alarm; a network learns those by heart. What all of them share, that
 a tone holds its pitch or repeats itself as no voice does, is learned from many.
@@ -57,8 +57,8 @@ def rumble(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
 
 
 def tones(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
-    """An alarm that beeps, a siren that wails, a bell that is struck, or an engine that runs; arguments as above."""
-    make = (_beeps, _siren, _bell, _engine)[int(rng.integers(4))]
+    """An alarm that beeps, a siren that wails, a bell that is struck, an engine that runs, or a whine; as above."""
+    make = (_beeps, _siren, _bell, _engine, _whine)[int(rng.integers(5))]
     return make(n, sample_rate, rng)
 
 
@@ -130,3 +130,25 @@ def _engine(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
     beat = 0.5 + 0.5 * np.sin(2.0 * np.pi * np.cumsum(pitch) / sample_rate)
     rush = rng.standard_normal(n) * beat ** float(rng.uniform(0.0, 4.0))
     return np.asarray(out + float(rng.uniform(0.0, 0.5)) * np.std(out) * rush, np.float32)
+
+
+def _whine(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
+    """Up to six steady tones of 100 to 6000 Hz, harmonics or not, as of transformers, fans, feedback, a horn far away.
+
+    They hold their pitch to some tenths of a per cent and their level to some decibels, for as long as they are heard.
+    """
+    base = float(np.exp(rng.uniform(np.log(100.0), np.log(1500.0))))
+    harmonic, top = rng.random() < 0.5, min(6000.0, 0.4 * sample_rate)
+    knots = int(n / sample_rate) + 2
+    grid, places = np.linspace(0, knots - 1, n), np.arange(knots)
+    out = np.zeros(n)
+    for k in range(1, int(rng.integers(2, 8))):
+        hertz = k * base if harmonic else float(np.exp(rng.uniform(np.log(100.0), np.log(top))))
+        if hertz >= 0.48 * sample_rate:
+            continue
+        pitch = hertz * np.exp(np.interp(grid, places, rng.normal(0.0, 0.002 * rng.random(), knots)))
+        level = float(rng.uniform(-20.0, 0.0)) + np.interp(grid, places, rng.normal(0.0, 2.0 * rng.random(), knots))
+        phase = 2.0 * np.pi * (np.cumsum(pitch) / sample_rate + rng.random())
+        out += 10.0 ** (level / 20.0) * np.sin(phase)
+    hiss = 10.0 ** (float(rng.uniform(-50.0, -10.0)) / 20.0) * rng.standard_normal(n)
+    return np.asarray(out + hiss, np.float32)
