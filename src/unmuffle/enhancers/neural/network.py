@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 _FEW = 8
 """Frames of a short block, at most: machine code, one by one, is quicker for them than the graph all at once."""
 
-_CHUNK = 128
+_CHUNK = 64
 """Frames of one call: what they need fits the cache of a core, and the calls do not matter."""
 
 _WAVE_CHUNK_S = 4
