@@ -347,7 +347,7 @@ class BandwiseStream(nn.Module):
     @property
     def streams(self) -> dict[str, int]:
         """The axis of each state along which streams lie side by side."""
-        return {name: 3 if name == "level" else 1 for name in self.state_names()}
+        return {name: {"level": 3, "past": 2}.get(name, 1) for name in self.state_names()}
 
     def initial(self, channels: int = 1) -> list[Tensor]:
         """State before the first frame."""
@@ -358,7 +358,8 @@ class BandwiseStream(nn.Module):
         """Filtered spectrum and the new state."""
         net, c = self.net, self.net.config
         channels, streams = spectrum.shape[0], state[0].shape[3] // 2
-        seen = torch.cat((state[1], spectrum), 1)
+        # Of several streams: the oldest frame of each, then the next one of each, as the new frames come.
+        seen = torch.cat((state[1].reshape(channels, c.kept * streams, 2, BINS), spectrum), 1)
         # The frame itself, the one before, the one before that...
         lagged = [spectrum]
         for lag in range(1, c.kept + 1):
@@ -398,7 +399,8 @@ class BandwiseStream(nn.Module):
         taps = nn.functional.pad(taps, (0, 1), mode="replicate").reshape(-1, c.taps, 2, 1, BINS)
         under = torch.cat(lagged[: c.taps], 2).reshape(channels, -1, c.taps, 1, 2, BINS)
         out = (taps * under).reshape(channels, -1, 4 * c.taps, BINS)
-        return (torch.matmul(self.filter, out), level, seen[:, -c.kept * streams :], *carried)
+        past = seen[:, -c.kept * streams :].reshape(channels, c.kept, 2 * streams, BINS)
+        return (torch.matmul(self.filter, out), level, past, *carried)
 
     def features(self, lagged: list[Tensor], level: Tensor) -> tuple[Tensor, Tensor]:
         """``(frames, features, bins)`` as :meth:`Bandwise.features` has them, from bin 0 on, and the new level."""
