@@ -74,16 +74,16 @@ class Recordings:
         return found
 
     @staticmethod
-    def joined(clips: list[Any], seconds: float, pause_s: float = 0.0) -> Signal:
+    def joined(clips: list[Any], seconds: float, pause_s: float = 0.0, rate: int = RATE) -> Signal:
         """Clips one after the other, and again, for as long as wanted; each with an RMS of 0.05."""
         from unmuffle.data.pool import decode
 
-        out, n = np.zeros(0, np.float32), int(seconds * RATE)
+        out, n = np.zeros(0, np.float32), int(seconds * rate)
         while len(out) < n:
             for clip in clips:
-                x = decode(clip.path, RATE)
+                x = decode(clip.path, rate)
                 x = x * np.float32(0.05 / max(float(np.std(x)), 1e-6))
-                out = np.concatenate((out, x, np.zeros(int(pause_s * RATE), np.float32)))
+                out = np.concatenate((out, x, np.zeros(int(pause_s * rate), np.float32)))
                 if len(out) >= n:
                     break
         return out[:n].astype(np.float32)

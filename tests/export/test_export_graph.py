@@ -123,6 +123,34 @@ def test_a_graph_that_differs_is_refused() -> None:
         parity.prove(net, model)
 
 
+def test_streams_that_get_the_memory_of_others_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state whose numbers lie elsewhere than said comes back to its stream while the same ones come, in order."""
+    from unmuffle.train.nets.bandwise import BINS, Bandwise, BandwiseConfig, BandwiseStream
+
+    class Mixed(BandwiseStream):
+        """Takes the frames of all streams for those of each moment, and says that they are those of each stream."""
+
+        @property
+        def streams(self) -> dict[str, int]:
+            return {**super().streams, "past": 1}
+
+        def forward(self, spectrum: torch.Tensor, *state: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            level, past, *rest = state
+            kept = self.net.config.kept
+            out, level, past, *rest = super().forward(spectrum, level, past.reshape(spectrum.shape[0], kept, -1, BINS), *rest)
+            return (out, level, past.reshape(spectrum.shape[0], -1, 2, BINS), *rest)
+
+    torch.manual_seed(0)
+    net = Bandwise(BandwiseConfig(bands=6, width=8, context=0, memory=6, taps=3)).eval()
+    with torch.no_grad():
+        net.taps.weight.mul_(5)
+    parity.prove(net, Model(graph.to_bytes(net, FACTS), "memory.onnx"))
+    monkeypatch.setattr(Bandwise, "streaming", lambda self: Mixed(self))
+    model = Model(graph.to_bytes(net, FACTS), "memory.onnx")
+    with pytest.raises(ModelError, match="differs from the network"):
+        parity.prove(net, model)
+
+
 def test_what_cannot_be_exported(saved: Path, tmp_path: Path) -> None:
     state = checkpoint.load(saved)
     state["recipe"]["sizes"] = {"hidden": 24}
