@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from scipy.signal import lfilter
 
 torch = pytest.importorskip("torch")
 
@@ -19,9 +21,9 @@ def dense() -> torch.nn.Module:
     return net
 
 
-def bandwise(context: int = 12, kind: type[Bandwise] = Bandwise, taps: int = 2, lags: int = 1) -> torch.nn.Module:
+def bandwise(context: int = 12, kind: type[Bandwise] = Bandwise, **reach: int) -> torch.nn.Module:
     torch.manual_seed(3)
-    net = kind(BandwiseConfig(bands=8, width=12, blocks=2, context=context, memory=6, taps=taps, lags=lags)).eval()
+    net = kind(BandwiseConfig(bands=8, width=12, blocks=2, context=context, memory=6, **reach)).eval()
     with torch.no_grad():
         net.taps.weight.mul_(5)
     return net
@@ -39,6 +41,8 @@ KINDS = {
     "bandwise-far": lambda: bandwise(taps=4, lags=2),
     "bandwise-far-low": lambda: bandwise(kind=BandwiseLow, taps=3, lags=4),
     "bandwise-one-tap": lambda: bandwise(taps=1),
+    "bandwise-steady": lambda: bandwise(steady=4),
+    "bandwise-steady-low": lambda: bandwise(kind=BandwiseLow, lags=3, steady=9),
 }
 
 
@@ -130,6 +134,24 @@ def test_a_tone_is_the_same_in_every_patch(kind: type[Bandwise], lags: int) -> N
     assert seen[0].abs().max() > 0.1
     for other in seen[1:]:
         torch.testing.assert_close(other, seen[0], rtol=0.06, atol=0.03 * float(seen[0].abs().max()))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("steady", [2, 30])
+def test_what_is_usual_is_a_leaky_mean(steady: int) -> None:
+    net = Bandwise(BandwiseConfig(bands=8, width=12, context=0, memory=6, steady=steady)).eval()
+    x = torch.randn(2, 3, 50, 160, dtype=torch.float32)
+    usual, _ = net.usual(x, net.initial(2)[2])
+    leak = [1.0], [1.0, -(1.0 - 1.0 / steady)]
+    wanted = lfilter(*leak, x.numpy(), axis=2) / lfilter(*leak, np.ones(50))[:, None]
+    assert np.max(np.abs(usual.numpy() - wanted)) < 1e-5
+    # In pieces it is the same, and of what does not change it is that.
+    state, parts = net.initial(2)[2], []
+    for piece in x.split(7, 2):
+        y, (state,) = net.usual(piece, state)
+        parts.append(y)
+    assert torch.max(torch.abs(torch.cat(parts, 2) - usual)) < 1e-5
+    torch.testing.assert_close(net.usual(x[:, :, :1].expand_as(x), net.initial(2)[2])[0], x[:, :, :1].expand_as(x))
 
 
 @torch.no_grad()

@@ -47,7 +47,7 @@ def test_all_weights_come_back(name: str, tmp_path: Path) -> None:
         assert torch.equal(back.state_dict()[key], value), key
 
 
-@pytest.mark.parametrize("reach", [{}, {"taps": 4, "lags": 2}])
+@pytest.mark.parametrize("reach", [{}, {"taps": 4, "lags": 2}, {"steady": 7}])
 def test_sums_that_were_taken_once_come_back_as_sums(reach: dict[str, int], tmp_path: Path) -> None:
     # `bandwise` adds two of its parameters when it is exported; what comes back does the same with other parts.
     net = made("bandwise", tmp_path / "m.onnx", {"width": 8, "context": 12, "bands": 8, **reach})

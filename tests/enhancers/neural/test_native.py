@@ -80,6 +80,8 @@ def test_the_frame_is_the_graph(name: str) -> None:
         ("bandwise", {"bands": 4, "width": 4, "blocks": 1, "context": 2000, "memory": 2}),
         ("bandwise", {"bands": 6, "width": 8, "blocks": 1, "context": 4, "memory": 2, "taps": 5, "lags": 2}),
         ("bandwise-low", {"bands": 6, "width": 8, "blocks": 1, "context": 4, "memory": 2, "taps": 1, "lags": 3}),
+        ("bandwise", {"bands": 6, "width": 8, "blocks": 2, "context": 4, "memory": 9, "steady": 20}),
+        ("bandwise-low", {"bands": 6, "width": 8, "blocks": 1, "context": 0, "taps": 3, "lags": 2, "steady": 2}),
     ],
 )
 def test_any_sizes(net: str, sizes: dict[str, int]) -> None:

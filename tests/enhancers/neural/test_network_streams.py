@@ -17,7 +17,7 @@ CLOSE = 1e-6  # of the input: sums over many rows are added up in another order
 """Of the largest sample: a product of many rows is added up in another order than one of few."""
 
 
-@pytest.fixture(scope="module", params=["small", "far", "shipped"])
+@pytest.fixture(scope="module", params=["small", "far", "steady", "shipped"])
 def enhancer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NeuralEnhancer | Live:
     if request.param == "shipped":
         return Live()
@@ -27,7 +27,7 @@ def enhancer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     from unmuffle.train.nets.bandwise import Bandwise, BandwiseConfig
 
     torch.manual_seed(5)
-    reach = {"taps": 4, "lags": 2} if request.param == "far" else {}
+    reach = {"small": {}, "far": {"taps": 4, "lags": 2}, "steady": {"steady": 5}}[request.param]
     net = Bandwise(BandwiseConfig(bands=8, width=12, blocks=2, context=0, memory=6, **reach)).eval()
     with torch.no_grad():
         net.taps.weight.mul_(5)

@@ -33,7 +33,7 @@ Bits = NDArray[np.int32]
 TOLERANCE = 2e-5
 """Largest difference from the graph, as a share of the output's peak."""
 
-BINS, PATCH, PATCHES, FEW = 161, 4, 40, 4
+BINS, PATCH, PATCHES, FEW, USUAL = 161, 4, 40, 4, 3
 KERNEL = 2 * PATCH
 _PROOF_FRAMES = 120
 
@@ -114,6 +114,12 @@ def _remember(
 
 
 @_fast
+def _rows(lags: int, steady: int) -> int:
+    """Numbers that are seen of a bin."""
+    return 3 + 2 * lags + (USUAL if steady > 0 else 0)
+
+
+@_fast
 def _frame(
     x: Floats,
     out: Floats,
@@ -129,6 +135,7 @@ def _frame(
     memory: int,
     taps: int,
     lags: int,
+    steady: int,
 ) -> None:
     """From a frame ``x`` (2, bins) and the state ``before`` to ``out`` and the state ``after``.
 
@@ -144,7 +151,7 @@ def _frame(
     at = kept * frame
     lagged = s[: kept * frame].reshape(kept, 2, BINS)  # the first one is the latest
     o = kept * frame
-    rows, pairs = 3 + 2 * lags, 2 + lags
+    rows, pairs = _rows(lags, steady), 2 + lags
     clues = s[o : o + rows * BINS].reshape(rows, BINS)
     o += rows * BINS
     flat = s[o : o + pairs * BINS]
@@ -196,6 +203,21 @@ def _frame(
         after[i] = before[i + 2]
     after[levels - 2], after[levels - 1] = mean, _1
     scale = known / total
+    state = levels + kept * frame
+    if steady > 0:
+        # What is usual in each bin: leaky means, and the mean of ones by which they are divided.
+        fresh = _1 / _f(steady)
+        m = state + USUAL * BINS
+        after[m] = before[m] + fresh * (_1 - before[m])
+        weight = scale / after[m]
+        for r in range(USUAL):
+            gain, now, mean_of = norm[(r + 1) // 2], clues[r], clues[rows - USUAL + r]
+            old = before[state + r * BINS : state + (r + 1) * BINS]
+            new = after[state + r * BINS : state + (r + 1) * BINS]
+            for k in range(1, BINS):
+                new[k] = old[k] + fresh * (now[k] * gain[k] - old[k])
+                mean_of[k] = new[k] * weight
+        state = m + 1
     for k in range(1, BINS):
         clues[0, k] *= norm[0, k] * scale
     for q in range(1, pairs):
@@ -239,7 +261,6 @@ def _frame(
     more = s[o : o + n].reshape(bands, width)
     added = s[o : o + n]
     o += 4 * n
-    state = levels + kept * frame
     for block in range(blocks):
         # The recurrence that all bands share.
         h_in, c_in = before[state : state + n], before[state + n : state + 2 * n]
@@ -376,13 +397,13 @@ class Code:
         wanted, state, scratch: numbers that :func:`_frame` reads or writes: of weights, of the state, of the rest.
     """
 
-    def __init__(self, weights: Floats, sizes: tuple[int, int, int, int, int, int, int]) -> None:
+    def __init__(self, weights: Floats, sizes: tuple[int, int, int, int, int, int, int, int]) -> None:
         self.weights = weights
         self.sizes = sizes
-        bands, width, blocks, units, memory, taps, lags = sizes
+        bands, width, blocks, units, memory, taps, lags, steady = sizes
         n, few = bands * width, bands * FEW
-        past, rows = 2 * BINS * max(taps - 1, lags), 3 + 2 * lags
-        self.state = 2 * (memory - 1) + past + 2 * blocks * n + 2 * units
+        past, rows = 2 * BINS * max(taps - 1, lags), _rows(lags, steady)
+        self.state = 2 * (memory - 1) + past + 2 * blocks * n + 2 * units + (USUAL * BINS + 1 if steady else 0)
         self.wanted = past + (rows * KERNEL + 1) * width + bands * PATCHES + n
         self.wanted += blocks * (9 * width * width + 4 * width + bands * n + n)
         if units:
@@ -435,9 +456,11 @@ def _code(model: Model) -> Code | None:
         blocks = sum(1 for name in found if name.endswith(".across"))
         units = int(found["context.time.weight_hh_l0"].shape[1]) if "context.time.weight_hh_l0" in found else 0
         memory = int(shapes["level"][2]) + 1
-        taps, lags = found["taps.weight"].shape[0] // (2 * PATCH), (found["patch.weight"].shape[1] - 3) // 2
+        steady = int(recipe["sizes"].get("steady", 0)) if "usual" in shapes else 0
+        taps = found["taps.weight"].shape[0] // (2 * PATCH)
+        lags = (found["patch.weight"].shape[1] - _rows(0, steady)) // 2
         packed = _packed(found, model, blocks, int(shapes["past"][1]))
-        code = Code(packed, (bands, width, blocks, units, memory, taps, lags))
+        code = Code(packed, (bands, width, blocks, units, memory, taps, lags, steady))
     except (KeyError, ValueError, IndexError, TypeError):  # eight-bit weights, or a form of another version
         return None
     # Machine code does not look where its arrays end.

@@ -45,6 +45,7 @@ from .parts import erb_bands
 BINS = 161
 PATCH = 4
 PATCHES = (BINS - 1) // PATCH
+USUAL = 3  # numbers of a bin of which the usual value is seen: the magnitude and the advance of one frame
 _POWER = 0.15  # of |X|^2
 _EPS = 1e-12
 _FLOOR = 0.01  # smallest mean magnitude that is taken for a signal: that of noise at -170 dBFS
@@ -62,6 +63,7 @@ class BandwiseConfig:
         memory: frames over which the level is averaged.
         taps: frames under the filter of a bin, the present one among them.
         lags: past frames since which the advance of phases is seen.
+        steady: frames over which what is usual in a bin is averaged (time constant); 0 where it is not seen.
     """
 
     bands: int = 24
@@ -71,6 +73,7 @@ class BandwiseConfig:
     memory: int = 100
     taps: int = 2
     lags: int = 1
+    steady: int = 0
 
     def __post_init__(self) -> None:
         if not (
@@ -81,16 +84,22 @@ class BandwiseConfig:
             and self.context >= 0
             and 1 <= self.taps <= 8
             and 1 <= self.lags <= 8
+            and (self.steady == 0 or self.steady >= 2)
         ):
             raise ParameterError(
                 f"{self} makes no network; bands 4..{PATCHES}, width 4, blocks 1, context 0, memory 2 or more, "
-                "taps and lags 1..8"
+                "taps and lags 1..8, steady 0 or 2 and more"
             )
 
     @property
-    def features(self) -> int:
-        """Numbers that are seen of a bin: its magnitude, its phase along frequency, and that of each lag."""
+    def present(self) -> int:
+        """Numbers that are seen of a bin in a frame: its magnitude, its phase along frequency, that of each lag."""
         return 3 + 2 * self.lags
+
+    @property
+    def features(self) -> int:
+        """Numbers that are seen of a bin: those of the frame, and what is usual."""
+        return self.present + (USUAL if self.steady else 0)
 
     @property
     def kept(self) -> int:
@@ -174,7 +183,7 @@ class Bandwise(nn.Module):
 
     def state_names(self) -> list[str]:
         """Names of the state tensors, in order."""
-        names = ["level", "past"]
+        names = ["level", "past"] + (["usual"] if self.config.steady else [])
         for i in range(self.config.blocks):
             names += [f"h{i}", f"c{i}"]
         return names + (["h_all", "c_all"] if self.config.context else [])
@@ -183,11 +192,13 @@ class Bandwise(nn.Module):
         """State before the first frame.
 
         ``level`` (batch, 2, memory - 1): mean magnitudes of past frames, and 1 where there was one;
-        ``past`` (batch, channels, kept, bins, 2): the frames before; ``h*``, ``c*`` (1, batch * bands, width);
+        ``past`` (batch, channels, kept, bins, 2): the frames before; ``usual`` (batch, 3 * 160 + 1): means of each
+        bin, not yet divided by the mean of ones, which is the last number; ``h*``, ``c*`` (1, batch * bands, width);
         ``h_all``, ``c_all`` (1, batch, context).
         """
         c = self.config
         state = [torch.zeros(batch, 2, c.memory - 1), torch.zeros(batch, channels, c.kept, BINS, 2)]
+        state += [torch.zeros(batch, USUAL * (BINS - 1) + 1)] if c.steady else []
         state += [torch.zeros(1, batch * c.bands, c.width) for _ in range(2 * c.blocks)]
         return state + [torch.zeros(1, batch, c.context) for _ in range(2 if c.context else 0)]
 
@@ -201,14 +212,19 @@ class Bandwise(nn.Module):
         re, im = (part.contiguous() for part in seen.unbind(-1))
         # Of each frame itself, of the one before, of the one before that...
         lagged = [self.lagged(re, im, lag, frames) for lag in range(c.kept + 1)]
-        features, level = self.features(lagged[: c.lags + 1], level)
+        features, scale, level = self.features(lagged[: c.lags + 1], level)
+        carried = []
+        if c.steady:
+            usual, carried = self.usual(features[:, :USUAL], state[2])
+            features = torch.cat((features, usual), 1)
+        features = features * scale
+        first = 2 + len(carried)  # of the states of recurrences
         # Patches: rows of one frame each, time first for the recurrences.
         rows = features.permute(2, 0, 1, 3).reshape(frames * batch, c.features, BINS - 1)
         patches = torch.relu(self.patch(rows))
         x = (self.gather(patches).transpose(1, 2) + self.place).reshape(frames, batch, c.bands, c.width)
-        carried = []
         for i, block in enumerate(self.blocks):
-            x, (h, cell) = block(x, (state[2 + 2 * i].to(x.dtype), state[3 + 2 * i].to(x.dtype)))
+            x, (h, cell) = block(x, (state[first + 2 * i].to(x.dtype), state[first + 1 + 2 * i].to(x.dtype)))
             carried += [h, cell]
             if i == 0 and self.context is not None:
                 x, seen = self.context(x, (state[-2].to(x.dtype), state[-1].to(x.dtype)))
@@ -236,8 +252,24 @@ class Bandwise(nn.Module):
             return cos * re - sin * im, cos * im + sin * re
         return re, im
 
-    def features(self, lagged: list[tuple[Tensor, Tensor]], level: Tensor) -> tuple[Tensor, Tensor]:
-        """``(batch, features, frames, 160)``: means over the channels of products of two bins, compressed."""
+    def usual(self, rows: Tensor, before: Tensor) -> tuple[Tensor, list[Tensor]]:
+        r"""Leaky means of ``rows`` (batch, 3, frames, 160) over time, and the state after.
+
+        :math:`u_t = \sum_{s \le t} a^{t-s} x_s / \sum_{s \le t} a^{t-s}` with :math:`a = 1 - 1/\text{steady}`.
+        """
+        batch, count, frames, bins = rows.shape
+        x = rows.permute(0, 2, 1, 3).reshape(batch, frames, count * bins)
+        x = torch.cat((x, torch.ones_like(x[..., :1])), 2)
+        here, carry = _decays(frames, self.config.steady, x.device)
+        mean = torch.matmul(here, x) + carry[:, None] * before[:, None]
+        out = (mean[..., :-1] / mean[..., -1:]).reshape(batch, frames, count, bins).permute(0, 2, 1, 3)
+        return out, [mean[:, -1]]
+
+    def features(self, lagged: list[tuple[Tensor, Tensor]], level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``(batch, features, frames, 160)``: means over the channels of products of two bins, compressed.
+
+        And by what to multiply them, ``(batch, 1, frames, 1)``, and the new state of the level.
+        """
         re, im = lagged[0]
         size = ((re.square() + im.square()).mean(1) + _EPS).pow(_POWER)
         steps = [(re * pre + im * pim, im * pre - re * pim) for pre, pim in lagged[1:]]
@@ -253,7 +285,7 @@ class Bandwise(nn.Module):
         seen = torch.cat((level, torch.stack((mean, torch.ones_like(mean)), 1)), 2)
         pooled = nn.functional.avg_pool1d(seen, self.config.memory, stride=1)
         scale = (pooled[:, 1] / (pooled[:, 0] + _FLOOR * pooled[:, 1])).unsqueeze(1).unsqueeze(-1)
-        return torch.stack(parts, 1) * scale, seen[:, :, seen.shape[2] - self.config.memory + 1 :]
+        return torch.stack(parts, 1), scale, seen[:, :, seen.shape[2] - self.config.memory + 1 :]
 
     def streaming(self) -> nn.Module:
         """The same network on the weights of this one, arranged for ONNX Runtime."""
@@ -289,8 +321,11 @@ class BandwiseStream(nn.Module):
     a file holds the parameters as they were trained, under their names.
 
     ``forward(spectrum, *state)``: ``spectrum`` is ``(channels, frames, 2, bins)``, and so is the
-    first result. The state is that of :meth:`Bandwise.initial` with two tensors in another shape:
-    ``level`` (1, 1, memory - 1, 2) and ``past`` (channels, kept, 2, bins).
+    first result. The state is that of :meth:`Bandwise.initial` with tensors in another shape:
+    ``level`` (1, 1, memory - 1, 2), ``past`` (channels, kept, 2, bins) and ``usual`` (1, 1, 3 * bins + 1).
+
+    What is usual is taken by a product with a matrix of (frames, frames): a run of more than some thousand frames
+    wants its memory, and is better made of several.
 
     Of ``n`` streams the frames are those of each moment, one of every stream, and then those of the next: ``n`` times
     as many. Their states lie side by side along the axes of :attr:`streams`, which are ``n`` times as long.
@@ -314,20 +349,20 @@ class BandwiseStream(nn.Module):
         c = net.config
         # Rows of a product: (re, im of the bin, of the bin below, of each lag) x (re, im of the bin). Taken of it:
         # the square of the bin, and the turns since the first lag, since the bin below, and since further lags.
-        others = [2, 1, *range(3, c.lags + 2)]
+        others = [2, 1, *range(3, c.lags + 2)]  # so that the rows of USUAL come first
         turns: list[dict[int, float]] = []
         for at in others:
             turns += [{4 * at: 1, 4 * at + 3: 1}, {4 * at + 1: 1, 4 * at + 2: -1}]
         self._constant("products", _matrix(4 * (c.lags + 2), {0: 1, 3: 1}, *turns))
-        self._constant("floor", torch.tensor([_EPS] + [0.0] * (c.features - 1)).reshape(-1, 1))
-        squares = _matrix(c.features, {0: 1}, *({1 + 2 * i: 1.0, 2 + 2 * i: 1.0} for i in range(c.lags + 1)))
+        self._constant("floor", torch.tensor([_EPS] + [0.0] * (c.present - 1)).reshape(-1, 1))
+        squares = _matrix(c.present, {0: 1}, *({1 + 2 * i: 1.0, 2 + 2 * i: 1.0} for i in range(c.lags + 1)))
         self._constant("squares", squares)
         # The lowest bin has no bin below and takes no part: a huge square makes it vanish.
         least = torch.tensor([0.0] + [_EPS * _EPS] * (c.lags + 1)).reshape(-1, 1).repeat(1, BINS)
         least[:, 0] = 1e38
         self._constant("least", least)
         self._constant("powers", squares.T * ((_POWER - 1.0) / 2.0))
-        meter = torch.zeros(c.features, BINS, 2)
+        meter = torch.zeros(c.present, BINS, 2)
         meter[0, 2:81, 0] = 1.0 / 79.0
         self._constant("meter", meter.reshape(-1, 2))
         self._constant("offset", torch.tensor([_FLOOR, 1.0]))
@@ -352,6 +387,8 @@ class BandwiseStream(nn.Module):
     def initial(self, channels: int = 1) -> list[Tensor]:
         """State before the first frame."""
         c, rest = self.net.config, self.net.initial(1, channels)[2:]
+        if c.steady:
+            rest[0] = torch.zeros(1, 1, USUAL * BINS + 1)
         return [torch.zeros(1, 1, c.memory - 1, 2), torch.zeros(channels, c.kept, 2, BINS), *rest]
 
     def forward(self, spectrum: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
@@ -369,18 +406,23 @@ class BandwiseStream(nn.Module):
                 turn = net.turn[lag - 1]
                 before = turn[0] * before + torch.matmul(self.quarter, turn[1] * before)
             lagged.append(before)
-        features, level = self.features(lagged[: c.lags + 1], state[0])
+        features, scale, level = self.features(lagged[: c.lags + 1], state[0])
+        carried = []
+        if c.steady:
+            usual, carried = self.usual(features[:, :USUAL], state[2], streams)
+            features = torch.cat((features, usual), 1)
+        features = features * scale
+        first = 2 + len(carried)  # of the states of recurrences
         # A column of zeros in front of the filters: the lowest bin is there and counts for nothing.
         kernel = torch.cat((torch.zeros(c.width, c.features, 1), net.patch.weight), 2).unsqueeze(2)
         features = features.reshape(-1, c.features, 1, BINS)
         patches = nn.functional.conv2d(features, kernel, net.patch.bias, (1, PATCH), (0, PATCH // 2))
         patches = torch.relu(patches).permute(0, 2, 3, 1).reshape(-1, PATCHES, c.width)
         x = torch.matmul(net.gather.weight, patches) + (net.gather.bias[:, None] + net.place)
-        carried = []
         owed = torch.zeros(c.width)  # what the features of every band still lack
         for i, block in enumerate(net.blocks):
             assert isinstance(block, Block)  # ModuleList knows only Module
-            y, h, cell = _recurrence(block.time, x, state[2 + 2 * i], state[3 + 2 * i], owed)
+            y, h, cell = _recurrence(block.time, x, state[first + 2 * i], state[first + 1 + 2 * i], owed)
             carried += [h, cell]
             x = x + y.reshape(-1, c.bands, c.width)
             shift = block.shift + (owed[:, None] * block.across.sum(1)).T
@@ -402,8 +444,19 @@ class BandwiseStream(nn.Module):
         past = seen[:, -c.kept * streams :].reshape(channels, c.kept, 2 * streams, BINS)
         return (torch.matmul(self.filter, out), level, past, *carried)
 
-    def features(self, lagged: list[Tensor], level: Tensor) -> tuple[Tensor, Tensor]:
-        """``(frames, features, bins)`` as :meth:`Bandwise.features` has them, from bin 0 on, and the new level."""
+    def usual(self, rows: Tensor, before: Tensor, streams: Tensor | int) -> tuple[Tensor, list[Tensor]]:
+        """:meth:`Bandwise.usual` of ``rows`` (frames, 3, bins)."""
+        x = rows.reshape(-1, USUAL * BINS)
+        x = torch.cat((x, torch.ones_like(x[:, :1])), 1)
+        wide = x.shape[1]
+        here, carry = _decays(x.shape[0] // streams, self.net.config.steady, x.device)
+        # Of several streams the numbers lie side by side: a row for each moment.
+        mean = torch.matmul(here, x.reshape(-1, streams * wide)) + carry[:, None] * before.reshape(1, -1)
+        after, mean = mean[-1:].reshape(1, streams, wide), mean.reshape(-1, wide)
+        return (mean[:, :-1] / mean[:, -1:]).reshape(-1, USUAL, BINS), [after]
+
+    def features(self, lagged: list[Tensor], level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``(frames, features, bins)`` as :meth:`Bandwise.features` has them, from bin 0 on; a scale; the new level."""
         spectrum, *before = lagged
         channels, count = spectrum.shape[0], self.net.config.lags + 2
         rows = torch.cat((spectrum, nn.functional.pad(spectrum, (1, -1)), *before), 2)
@@ -416,7 +469,7 @@ class BandwiseStream(nn.Module):
         level = torch.cat((level, now.reshape(1, 1, -1, level.shape[3])), 2)
         pooled = nn.functional.avg_pool2d(level, (self.net.config.memory, 1), stride=1).reshape(-1, 1, 2)
         mean, known = pooled.split([1, 1], -1)
-        return steps * (known / mean), level[:, :, 1 - self.net.config.memory :]
+        return steps, known / mean, level[:, :, 1 - self.net.config.memory :]
 
     def context(
         self, net: Context, x: Tensor, h: Tensor, cell: Tensor, owed: Tensor
@@ -440,6 +493,15 @@ def _recurrence(lstm: nn.LSTM, x: Tensor, h: Tensor, cell: Tensor, lack: Tensor)
     weights = [lstm.weight_ih_l0, lstm.weight_hh_l0, bias, lstm.bias_hh_l0]
     rows = x.reshape(-1, h.shape[1], lstm.input_size)
     return torch.lstm(rows, (h, cell), weights, True, 1, 0.0, False, False, False)
+
+
+def _decays(frames: int, steady: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Weights of a leaky mean: of each frame in each later one ``(frames, frames)``, of the state ``(frames,)``."""
+    log_a = math.log1p(-1.0 / steady)
+    t = torch.arange(frames, device=device, dtype=torch.float32)
+    age = t[:, None] - t[None, :]
+    here = torch.where(age >= 0, torch.exp(log_a * age.clamp_min(0.0)), torch.zeros_like(age)) / steady
+    return here, torch.exp(log_a * (t + 1.0))
 
 
 def _turn(spec: StftSpec, kept: int) -> Tensor | None:
