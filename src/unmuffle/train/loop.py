@@ -39,6 +39,7 @@ from .config import TrainConfig, from_dict, to_toml
 from .crew import Crew
 from .losses import Combined, si_sdr
 from .measures import MEASURES
+from .precision import computes_bfloat16
 from .stft import Stft
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -174,6 +175,7 @@ class Trainer:
         if config.batch % self.crew.count:
             raise ParameterError(f"batch = {config.batch} cannot be shared evenly by {self.crew.count} devices")
         self.device = self.crew.device
+        self.bfloat16 = config.bf16 and computes_bfloat16(self.device)
         torch.manual_seed(config.seed)
         self.net = nets.make(config.net, config.sizes).to(self.device)
         self.api = cast(nets.Net, self.net)
@@ -327,7 +329,7 @@ class Trainer:
     def enhance(self, noisy: Tensor) -> Tensor:
         """The network on whole waveforms ``(batch, samples)``."""
         net = self.shared if self.net.training else self.net  # without gradients there is nothing to share
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             return nets.through(cast(nets.Net, net), self.stft, noisy)
 
     def _train_step(self, batch: Batch) -> float:
