@@ -409,9 +409,10 @@ class BandwiseStream(nn.Module):
         features, scale, level = self.features(lagged[: c.lags + 1], state[0])
         carried = []
         if c.steady:
-            usual, carried = self.usual(features[:, :USUAL], state[2], streams)
-            features = torch.cat((features, usual), 1)
-        features = features * scale
+            usual, known, carried = self.usual(features[:, :USUAL], state[2], streams)
+            features = torch.cat((features * scale, usual * (scale / known)), 1)
+        else:
+            features = features * scale
         first = 2 + len(carried)  # of the states of recurrences
         # A column of zeros in front of the filters: the lowest bin is there and counts for nothing.
         kernel = torch.cat((torch.zeros(c.width, c.features, 1), net.patch.weight), 2).unsqueeze(2)
@@ -444,16 +445,15 @@ class BandwiseStream(nn.Module):
         past = seen[:, -c.kept * streams :].reshape(channels, c.kept, 2 * streams, BINS)
         return (torch.matmul(self.filter, out), level, past, *carried)
 
-    def usual(self, rows: Tensor, before: Tensor, streams: Tensor | int) -> tuple[Tensor, list[Tensor]]:
-        """:meth:`Bandwise.usual` of ``rows`` (frames, 3, bins)."""
-        x = rows.reshape(-1, USUAL * BINS)
-        x = torch.cat((x, torch.ones_like(x[:, :1])), 1)
-        wide = x.shape[1]
-        here, carry = _decays(x.shape[0] // streams, self.net.config.steady, x.device)
+    def usual(self, rows: Tensor, before: Tensor, streams: Tensor | int) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """:meth:`Bandwise.usual` of ``rows`` (frames, 3, bins), and what it is still to be divided by."""
+        here, carry = _decays(rows.shape[0] // streams, self.net.config.steady, rows.device)
         # Of several streams the numbers lie side by side: a row for each moment.
-        mean = torch.matmul(here, x.reshape(-1, streams * wide)) + carry[:, None] * before.reshape(1, -1)
-        after, mean = mean[-1:].reshape(1, streams, wide), mean.reshape(-1, wide)
-        return (mean[:, :-1] / mean[:, -1:]).reshape(-1, USUAL, BINS), [after]
+        x, old = rows.reshape(-1, streams * USUAL * BINS), before[:, :, :-1].reshape(1, -1)
+        mean = torch.matmul(here, x) + carry[:, None] * old
+        known = 1.0 - carry[:, None] * (1.0 - before[:, :, -1])  # the mean of ones
+        after = torch.cat((mean[-1:].reshape(1, streams, -1), known[-1:].reshape(1, streams, 1)), 2)
+        return mean.reshape(-1, USUAL, BINS), known.reshape(-1, 1, 1), [after]
 
     def features(self, lagged: list[Tensor], level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``(frames, features, bins)`` as :meth:`Bandwise.features` has them, from bin 0 on; a scale; the new level."""
