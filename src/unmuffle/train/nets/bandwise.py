@@ -213,7 +213,7 @@ class Bandwise(nn.Module):
         # Of each frame itself, of the one before, of the one before that...
         lagged = [self.lagged(re, im, lag, frames) for lag in range(c.kept + 1)]
         features, scale, level = self.features(lagged[: c.lags + 1], level)
-        carried = []
+        carried: list[Tensor] = []
         if c.steady:
             usual, carried = self.usual(features[:, :USUAL], state[2])
             features = torch.cat((features, usual), 1)
@@ -407,7 +407,7 @@ class BandwiseStream(nn.Module):
                 before = turn[0] * before + torch.matmul(self.quarter, turn[1] * before)
             lagged.append(before)
         features, scale, level = self.features(lagged[: c.lags + 1], state[0])
-        carried = []
+        carried: list[Tensor] = []
         if c.steady:
             usual, known, carried = self.usual(features[:, :USUAL], state[2], streams)
             features = torch.cat((features * scale, usual * (scale / known)), 1)
@@ -451,7 +451,8 @@ class BandwiseStream(nn.Module):
         # Of several streams the numbers lie side by side: a row for each moment.
         x, old = rows.reshape(-1, streams * USUAL * BINS), before[:, :, :-1].reshape(1, -1)
         mean = torch.matmul(here, x) + carry[:, None] * old
-        known = 1.0 - carry[:, None] * (1.0 - before[:, :, -1])  # the mean of ones
+        # The mean of ones, added up: one minus what is left would lose digits in the first frames.
+        known = here.sum(1)[:, None] + carry[:, None] * before[:, :, -1]
         after = torch.cat((mean[-1:].reshape(1, streams, -1), known[-1:].reshape(1, streams, 1)), 2)
         return mean.reshape(-1, USUAL, BINS), known.reshape(-1, 1, 1), [after]
 
