@@ -27,6 +27,7 @@ explains as much by chance as it has taps beside samples: -17 dB, which bounds w
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import time
@@ -39,6 +40,7 @@ import soundfile
 from scipy.linalg import solve_toeplitz
 from scipy.signal import fftconvolve
 
+import unmuffle
 from unmuffle.enhancers import registry
 from unmuffle.enhancers.base import run_offline
 from unmuffle.enhancers.compose import Chain
@@ -218,7 +220,7 @@ def rooms(args: argparse.Namespace) -> None:
         n = min(x.size, y.size)
         noises.append(y[:n] - x[:n])
     methods = {k: v for k, v in METHODS.items() if not args.only or any(o in k for o in args.only)}
-    kept = SCRATCH / f"arrays-{args.seed}.json"
+    kept = SCRATCH / f"arrays-{args.seed}-{_package()}.json"  # a run that was stopped goes on
     rows = json.loads(kept.read_text()) if kept.is_file() else {}
     for index in range(args.rooms):
         row = rows.setdefault(str(index), {})
@@ -257,6 +259,14 @@ def rooms(args: argparse.Namespace) -> None:
         load_before=before,
         note=note,
     )
+
+
+def _package() -> str:
+    """A digest of the code and the networks that are measured: what other ones scored is not taken over."""
+    root, found = Path(unmuffle.__file__).parent, hashlib.sha256()
+    for path in sorted(p for p in root.rglob("*") if p.suffix in (".py", ".onnx")):
+        found.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return found.hexdigest()[:12]
 
 
 def score(take: sim.Take, out: np.ndarray | None) -> float:
