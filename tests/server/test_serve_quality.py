@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 import soundfile
-from server_helpers import CODE, DEFAULTS, PATIENCE, Running, dial, get, post, until
+from server_helpers import CODE, DEFAULTS, PATIENCE, Running, get, opened, post, until
 
 pytest.importorskip("httpx")
 pytest.importorskip("websockets")
@@ -105,9 +105,7 @@ def exchange(stream, number, block):
 def test_a_stream_whose_method_fails_goes_on_and_says_so(server, how, rng):
     x = (0.05 * rng.standard_normal(4 * 16000)).astype(np.float32)
     x[16000] = 0.95
-    with dial(server.ws) as stream:
-        stream.send(json.dumps({"type": "hello", "rate": 16000, "method": "faulty", "params": {"how": how}}))
-        ready = json.loads(stream.recv())
+    with opened(server, method="faulty", params={"how": how}) as (stream, ready):
         assert ready["latency_samples"] == 160  # the guard costs none
         out, told = [], []
         for i in range(0, len(x), 160):
@@ -137,9 +135,7 @@ def test_a_stream_whose_method_fails_goes_on_and_says_so(server, how, rng):
 
 def test_streams_are_measured(server, rng):
     x = (0.05 * rng.standard_normal(12 * 16000)).astype(np.float32)
-    with dial(server.ws) as stream:
-        stream.send(json.dumps({"type": "hello", "rate": 16000, "method": "classic"}))
-        json.loads(stream.recv())
+    with opened(server, method="classic") as (stream, _):
         for i in range(0, len(x), 3200):
             exchange(stream, i // 3200, x[i : i + 3200])
         stats = {}
