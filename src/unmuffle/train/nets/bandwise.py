@@ -11,6 +11,9 @@ through dense layers over frequency, which cost a fraction of attention. The des
   the advance since the frame before the last, and so on: how steady a tone is. The absolute phase says nothing
   and is not shown. All are divided by the mean compressed magnitude over the last
   second: scaling the input scales the output.
+  With ``steady`` above 0 also what is usual in the bin: leaky means of its magnitude and of its phase advance. Those
+  of a hum or a whistle are what it has now, those of a voice are not; and a band, which is several bins wide, need not
+  remember in which of them something steady lies.
   A tone in the middle of a bin goes on from bin to bin by half a turn more a frame, as 10 ms steps have
   it: the same for every patch. Shorter steps turn it by less, and so the frame before is turned by what
   lacks (:attr:`Bandwise.turn`), in the features as under the filters: both stay shared by all patches.
@@ -296,7 +299,7 @@ class BandwiseLow(Bandwise):
     """The same network at a total latency of 8 ms: 20 ms frames every 4 ms, of which synthesis uses the last 8.
 
     An output sample is done 4 ms after it came in, and a step collects 4 ms. ``memory`` counts
-    shorter steps: a second is 250 of them.
+    shorter steps, as does ``steady``: a second is 250 of them.
     """
 
     spec = StftSpec(20.0, 4.0, "asymmetric")
