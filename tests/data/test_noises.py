@@ -106,6 +106,16 @@ def test_a_whine_stays_where_it_is() -> None:
     assert loud > 12
 
 
+def test_half_of_all_tones_are_whines(monkeypatch) -> None:
+    made = []
+    for name in ("_beeps", "_siren", "_bell", "_engine", "_whine"):
+        monkeypatch.setattr(noises, name, lambda n, rate, rng, name=name: made.append(name))
+    for rng in rngs(400):
+        noises.tones(100, RATE, rng)
+    assert 160 < made.count("_whine") < 240
+    assert all(30 < made.count(name) < 80 for name in ("_beeps", "_siren", "_bell", "_engine"))
+
+
 def test_no_harmonic_folds_back() -> None:
     x = noises._stack(np.full(N, 3000.0), RATE, np.ones(40))
     power = np.abs(np.fft.rfft(x * np.hanning(N))) ** 2

@@ -57,9 +57,14 @@ def rumble(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
 
 
 def tones(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
-    """An alarm that beeps, a siren that wails, a bell that is struck, an engine that runs, or a whine; as above."""
-    make = (_beeps, _siren, _bell, _engine, _whine)[int(rng.integers(5))]
-    return make(n, sample_rate, rng)
+    """An alarm that beeps, a siren that wails, a bell that is struck, an engine that runs, or a whine; as above.
+
+    Half of them are whines: nothing is as hard to tell from the harmonics of a voice, and fans, transformers and
+    feedback are more common than all the others together.
+    """
+    others = (_beeps, _siren, _bell, _engine)
+    draw = int(rng.integers(2 * len(others)))
+    return (others[draw] if draw < len(others) else _whine)(n, sample_rate, rng)
 
 
 def _stack(pitch: NDArray[np.float64], sample_rate: int, levels: NDArray[np.float64]) -> NDArray[np.float64]:

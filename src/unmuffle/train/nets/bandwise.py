@@ -437,8 +437,10 @@ class BandwiseStream(nn.Module):
                 x, owed, seen_all = self.context(net.context, x, state[-2], state[-1], owed)
         if net.context is not None:
             carried += seen_all
-        end = net.spread.bias[:, None] + net.spread.weight.sum(1)[:, None] * owed
-        wide = torch.relu(torch.matmul(net.spread.weight, x) + end + patches)
+        # The bias of each position and what the bands still lack, as two bands more: cheaper than to add them later.
+        spread = torch.cat((net.spread.weight, net.spread.bias[:, None], net.spread.weight.sum(1)[:, None]), 1)
+        rest = torch.stack((torch.ones_like(owed), owed)).repeat(x.shape[0], 1, 1)
+        wide = torch.relu(torch.matmul(spread, torch.cat((x, rest), 1)) + patches)
         wide = wide.reshape(-1, 1, PATCHES, c.width).permute(0, 3, 1, 2)
         taps = nn.functional.conv2d(wide, net.taps.weight.unsqueeze(2), net.taps.bias, padding=(0, 1))
         taps = taps.reshape(-1, 2 * c.taps, PATCH, PATCHES).transpose(2, 3).reshape(-1, 2 * c.taps, BINS - 1)
@@ -501,11 +503,10 @@ def _recurrence(lstm: nn.LSTM, x: Tensor, h: Tensor, cell: Tensor, lack: Tensor)
 
 def _decays(frames: int, steady: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Weights of a leaky mean: of each frame in each later one ``(frames, frames)``, of the state ``(frames,)``."""
-    log_a = math.log1p(-1.0 / steady)
-    t = torch.arange(frames, device=device, dtype=torch.float32)
-    age = t[:, None] - t[None, :]
-    here = torch.where(age >= 0, torch.exp(log_a * age.clamp_min(0.0)), torch.zeros_like(age)) / steady
-    return here, torch.exp(log_a * (t + 1.0))
+    fall = math.log1p(-1.0 / steady) * torch.arange(frames, device=device, dtype=torch.float32)
+    # What is yet to come grows without bound above the diagonal, and is cut off; 1 / steady is in the exponent.
+    here = torch.tril(torch.exp((fall - math.log(steady))[:, None] - fall))
+    return here, (1.0 - 1.0 / steady) * torch.exp(fall)
 
 
 def _turn(spec: StftSpec, kept: int) -> Tensor | None:
