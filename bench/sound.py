@@ -328,7 +328,7 @@ def tried() -> list[str]:
         "DNSMOS less. How much of it is due to the voices and how much to the time was not taken apart.",
         "",
         "The curve of the fifth row on held-out mixtures ended with 0.345, 0.344, 0.344 (each after 4096 mixtures): "
-        "flat, with the learning rate at its end; that of `live-low` with 0.396, 0.394, 0.394, 0.393.",
+        "flat, with the learning rate at its end; that of the first `live-low` with 0.396, 0.394, 0.394, 0.393.",
         "",
         "The sixth row began with a fault that the sets showed: of voices close to the microphone the fifth took "
         "what lies below 60 Hz, breath and pops, for noise, also where there was none. In one voice of dev16 that "
