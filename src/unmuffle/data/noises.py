@@ -59,8 +59,7 @@ def rumble(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
 def tones(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
     """An alarm that beeps, a siren that wails, a bell that is struck, an engine that runs, or a whine; as above.
 
-    Half of them are whines: nothing is as hard to tell from the harmonics of a voice, and fans, transformers and
-    feedback are more common than all the others together.
+    Half of them are whines: steady tones under a voice are what the shipped networks have learned least of.
     """
     others = (_beeps, _siren, _bell, _engine)
     draw = int(rng.integers(2 * len(others)))
