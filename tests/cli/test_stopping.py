@@ -82,3 +82,18 @@ def test_a_swallowed_signal_ends_the_command(tmp_path: Path, number: int, code: 
     done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=120)
     assert done.returncode == code, done.stderr
     assert not [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+
+
+@posix
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_in_code_given_as_text_gives_the_exit_code(tmp_path: Path, number: int, code: int) -> None:
+    # As while a module with dataclasses is loaded; the interpreter then ended itself by the signal.
+    (tmp_path / "program.py").write_text(
+        "from unmuffle.cli import main, stopping\n"
+        f"def app(**options): exec('import os; os.kill(os.getpid(), {int(number)})')\n"
+        "main.app = app\n"
+        "main.run()\n"
+    )
+    done = subprocess.run([sys.executable, "-m", "program"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr

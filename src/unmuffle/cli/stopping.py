@@ -14,6 +14,12 @@ from typing import NoReturn
 _asked: list[int] = []
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C. The interpreter remembers a plain ``KeyboardInterrupt`` that ended a piece of code given as text (as
+    :mod:`dataclasses` run it while a module is loaded), even if it was caught afterwards, and ``python -m unmuffle``
+    would then die by the signal instead of giving its exit code; it does not take a class of one's own for that."""
+
+
 def install() -> None:
     """From now on both signals end the command on its way out, with what is unfinished removed.
 
@@ -38,5 +44,5 @@ def _handle(number: int, frame: object) -> None:
 
 def _stop(number: int) -> NoReturn:
     if number == signal.SIGINT:
-        raise KeyboardInterrupt
+        raise Interrupted
     raise SystemExit(128 + number)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import MediaNotFoundError, ModelError, ParameterError
-from . import common
+from . import common, stopping
 
 if TYPE_CHECKING:
     from ..data.pool import Pool
@@ -247,7 +247,7 @@ def interruptible() -> Iterator[list[int]]:
 
     def ask(number: int, frame: object) -> None:
         if got:
-            raise KeyboardInterrupt
+            raise stopping.Interrupted
         got.append(number)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
