@@ -112,3 +112,21 @@ def test_bad_input(trained: Path, own: Pool, small_pool: Pool, tmp_path: Path, s
     pool.pack(clips, tmp_path / "p8", 8000)
     with pytest.raises(ParameterError, match="8000 Hz"):
         Joined(Pool(tmp_path / "p8"), small_pool, "train")
+
+
+def test_what_forgets_is_drawn_back_towards_the_start(
+    trained: Path, own: Pool, small_pool: Pool, tmp_path: Path
+) -> None:
+    # Mostly on its own recordings it forgets: all of the way there is too much, a part of it is not.
+    recipe = dataclasses.replace(RECIPE, steps=40, learning_rate=2e-3)
+    done = finetune(tmp_path, trained, own, small_pool, recipe, own_share=0.7, forget=0.06, forget_pesq=9.0)
+    assert done.path is not None
+    assert done.way < 1.0
+    assert f"{done.way:g} of the way" in str(done)
+    assert done.own_after < 0.97 * done.own_before
+    assert done.general_after <= 1.06 * done.general_before
+    # What was kept is what was measured: weights on the line between the two.
+    start, kept, end = (checkpoint.load(f)["averages"] for f in (trained, done.path, tmp_path / "last.pt"))
+    for name, value in end.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(kept[name], start[name] + done.way * (value - start[name]))

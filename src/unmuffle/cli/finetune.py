@@ -54,7 +54,8 @@ def finetune(
     Your recordings may hold speech, noise or both (`unmuffle data prepare folders`); what they lack comes from the
     others, of which half of the mixtures are made in any case. After each epoch both are measured on recordings that
     were held out. RUN/finetuned.pt is the state that is best on yours among those whose PESQ on the others has
-    fallen by at most 0.02; if there is none, nothing is written and the exit code is 1.
+    fallen by at most 0.02; one that forgets more is drawn back half or three quarters of the way to where it began. If
+    there is none, nothing is written and the exit code is 1.
 
     [bold]Examples[/bold]
 

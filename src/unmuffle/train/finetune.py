@@ -4,10 +4,16 @@ Half of the mixtures (``own_share``) are made of the user's recordings, the othe
 was trained on, or one like it; the learning rate is a fraction of the first one. After each epoch the
 averaged weights are measured on both, on recordings held out from either. Of all states whose loss on the
 *general* mixtures is at most ``forget`` (1 %) above that of the network at the start, and whose PESQ there is at most
-``forget_pesq`` (0.02) below, the one with the lowest loss on the *own* ones is kept, as ``finetuned.pt``. If there is
-none, nothing is kept: the network as it was is better. (Without the package ``pesq`` the loss alone decides.)
+``forget_pesq`` (0.02) below, the one with the lowest loss on the *own* ones is kept, as ``finetuned.pt``. A state that
+forgets too much is drawn back towards the start: weights half and a quarter of the way between the two are measured as
+well (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022: what was learned anew survives that far
+better than what was forgotten). If none is left, nothing is kept: the network as it was is better. (Without the package
+``pesq`` the loss alone decides.)
 
-What is adapted is a checkpoint, or a network file, whose weights are taken out of it (:mod:`.recover`).
+What is adapted is a checkpoint, or a network file, whose weights are taken out of it (:mod:`.recover`). Of a file,
+losses and mixtures are the default ones and not those it was trained with: they all hear the level. With those of
+``live`` (STOI, DNSMOS and others that do not) 200 steps of 16 gained less on one's own noise for as much PESQ of the
+others, and clean speech became a third of a decibel softer on the way.
 
 The own pool may hold speech or noise alone; what it lacks is taken from the general one.
 """
@@ -19,9 +25,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..data.manifest import KINDS
 from ..data.mix import Blend, Mixer
@@ -34,6 +43,8 @@ from .loop import Trainer
 from .recover import from_model
 
 RESULT, START = "finetuned.pt", "start.pt"
+
+Weights: TypeAlias = dict[str, Tensor]
 
 GENTLE = {
     "steps": 800,
@@ -54,6 +65,11 @@ GENTLE = {
 """What a recipe for fine-tuning has other than the one the network was trained with."""
 
 
+WAYS = (1.0, 0.5, 0.25)
+"""How far from the start to where training came the weights are that are measured; the first that forgets little enough
+is taken."""
+
+
 @dataclass(frozen=True)
 class Tuned:
     """What came of it.
@@ -63,6 +79,7 @@ class Tuned:
         own_before, own_after: loss on held-out own mixtures.
         general_before, general_after: loss on held-out general mixtures.
         pesq_before, pesq_after: wide-band PESQ there; NaN without the package.
+        way: how far from the start to where training came the kept weights lie, 0 to 1.
     """
 
     path: Path | None
@@ -72,6 +89,7 @@ class Tuned:
     general_after: float
     pesq_before: float = math.nan
     pesq_after: float = math.nan
+    way: float = 1.0
 
     def __str__(self) -> str:
         own = f"own recordings {self.own_before:.4f} -> {self.own_after:.4f}"
@@ -80,7 +98,8 @@ class Tuned:
             general += f" (PESQ {self.pesq_before:.3f} -> {self.pesq_after:.3f})"
         if self.path is None:
             return f"nothing was gained without forgetting; the network stays as it was ({own}, {general})"
-        return f"loss on {own}, {general}: {self.path}"
+        part = "" if self.way == 1.0 else f", {self.way:g} of the way"
+        return f"loss on {own}, {general}{part}: {self.path}"
 
 
 def begin(source: str | Path | Model, folder: str | Path) -> tuple[Path, TrainConfig]:
@@ -157,16 +176,31 @@ def finetune(
         return trainer.validate(mixers["valid"])["loss"], others["loss"], others.get("pesq", math.nan)
 
     own_before, general_before, pesq_before = measured()
+    start = {k: v.clone() for k, v in trainer.averages.items()}
     best = Tuned(None, own_before, own_before, general_before, general_before, pesq_before, pesq_before)
     per_epoch = config.epoch_items // config.batch
     while not trainer.finished and not (stop is not None and stop()):
         trainer.run(report, max_steps=per_epoch, stop=stop)
-        own_after, general_after, pesq_after = measured()
-        kept = general_after <= general_before * (1.0 + forget) and not pesq_after < pesq_before - forget_pesq
-        if kept and own_after < best.own_after:
-            checkpoint.save(target, trainer.state())
-            best = Tuned(target, own_before, own_after, general_before, general_after, pesq_before, pesq_after)
+        learned = trainer.averages
+        for way in WAYS:
+            trainer.averages = _between(start, learned, way)
+            own_after, general_after, pesq_after = measured()
+            kept = general_after <= general_before * (1.0 + forget) and not pesq_after < pesq_before - forget_pesq
+            if kept and own_after < best.own_after:
+                checkpoint.save(target, trainer.state())
+                figures = (own_before, own_after, general_before, general_after, pesq_before, pesq_after)
+                best = Tuned(target, *figures, way)
+            if kept:
+                break
+        trainer.averages = learned
     return best
+
+
+def _between(start: Weights, end: Weights, way: float) -> Weights:
+    """``start + way (end - start)``, for all weights; counters are those of the end."""
+    if way == 1.0:
+        return end
+    return {k: torch.lerp(start[k], v, way) if v.is_floating_point() else v for k, v in end.items()}
 
 
 class Joined:
