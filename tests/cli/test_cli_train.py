@@ -332,6 +332,34 @@ def test_finetune_from_a_file_and_its_rules(unmuffle, folder, manifest):
     assert (code, "no network that comes with unmuffle" in err) == (6, True)
 
 
+def test_a_run_begins_with_the_weights_of_another(unmuffle, folder, manifest):
+    assert unmuffle("train", "--config", "small.toml", "--data", "m.jsonl", "-o", "first", "-q")[0] == 0
+    assert unmuffle("export", "first/last.pt", "first.onnx")[0] == 0
+    first = checkpoint.load("first/last.pt")
+    words = ["train", "--config", "small.toml", "--data", "m.jsonl", "-q", "--set", "learning_rate=1e-9"]
+    for source, run in (("first/last.pt", "a"), ("first.onnx", "b")):
+        code, _, err = unmuffle(*words, "-o", run, "--initial", source)
+        assert code == 0, err
+        found = checkpoint.load(f"{run}/last.pt")
+        assert found["step"] == first["step"]  # of its own: counted from 0
+        for name, value in first["averages"].items():
+            torch.testing.assert_close(found["averages"][name], value)
+        assert found["data"]["before"] == first["data"]
+    # The same words with --resume go on with what was begun.
+    assert unmuffle(*words, "-o", "a", "--initial", "nothing.pt", "--resume", "--set", "steps=14")[0] == 0
+    assert checkpoint.load("a/last.pt")["step"] == 14
+    for source, text in (
+        ("nothing.pt", "nothing.pt"),
+        ("nothing", "no network that comes with unmuffle"),
+        ("live", "holds another network"),
+    ):
+        code, _, err = unmuffle(*words, "-o", "c", "--initial", source)
+        assert code in (3, 6), err
+        assert text in err
+        assert err.count("\n") == 1
+        assert not Path("c/last.pt").exists()
+
+
 def test_int8_only_without_loss(unmuffle, folder, manifest, monkeypatch):
     pytest.importorskip("pesq")
     pytest.importorskip("pystoi")

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import ModelError, ParameterError
 from . import common
-from .train import interruptible, keep_memory, open_pool
-
-if TYPE_CHECKING:
-    from ..enhancers.neural.model import Model
+from .train import interruptible, keep_memory, network, open_pool
 
 
 def register(app: typer.Typer) -> None:
@@ -67,13 +64,13 @@ def finetune(
         import torch
 
         from ..train import finetune as tuning
-        from ..train import nets, presets
+        from ..train import nets, presets, recover
     if (Path(output) / "last.pt").exists():
         raise ParameterError(f"{output} holds a run already; fine-tuning begins anew: choose another folder")
     keep_memory()
     if threads:
         torch.set_num_threads(threads)
-    start, trained = tuning.begin(_network(source), output)
+    start, trained = recover.begin(network(source), output)
     recipe = presets.layered(trained.to_dict(), tuning.GENTLE, presets.assigned(assignments or []))
     if (recipe.net, dict(recipe.sizes)) != (trained.net, dict(trained.sizes)):
         raise ModelError(
@@ -101,17 +98,3 @@ def finetune(
         raise typer.Exit(128 + got[0])
     if found.path is None:
         raise typer.Exit(1)
-
-
-def _network(source: str) -> str | Model:
-    """A path as it is; a name of a shipped network, loaded."""
-    from ..enhancers.neural.model import shipped
-
-    if Path(source).suffix in (".pt", ".onnx") or Path(source).exists():
-        return source
-    try:
-        return shipped(source)
-    except ModelError:
-        raise ModelError(
-            f"{source!r} is no file, and no network that comes with unmuffle; give live, or a file"
-        ) from None

@@ -18,6 +18,7 @@ from . import common, stopping
 
 if TYPE_CHECKING:
     from ..data.pool import Pool
+    from ..enhancers.neural.model import Model
     from ..train.config import TrainConfig
     from ..train.crew import Crew
     from ..train.loop import Trainer
@@ -41,6 +42,7 @@ class Work:
     pool: str
     recipe: dict[str, Any]
     mixtures: str | None
+    initial: str | None
     threads: int
     quiet: bool
 
@@ -58,6 +60,14 @@ def train(
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="E.g. steps=5000 or mix.seconds=4; may be repeated."),
+    ] = None,
+    initial: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Begin a new run with the weights of a shipped network (live, ...), a network file (.onnx) or a "
+            "checkpoint.",
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in RUN, if there is one: exactly where it was.")
@@ -91,13 +101,17 @@ def train(
     unmuffle train --preset live --data mine.jsonl -o runs/first --resume
 
     unmuffle train --preset tiny --data mine.jsonl -o runs/quick --set budget_minutes=10 --set samples=4
+
+    unmuffle train --preset live --initial live --data more.jsonl -o runs/second --set learning_rate=5e-4
     """
     run_folder = Path(output)
     recipe = _recipe(run_folder, preset, config, assignments or [], resume)
     kind, count = _device(device, devices)
     rate = _rate(recipe)
     found = open_pool(data, rate, leave_out=leave_out, quiet=quiet)
-    work = Work(output, str(found.folder), recipe.to_dict(), mixtures, threads, quiet)
+    begun = initial is None or (run_folder / "last.pt").is_file()
+    start = None if begun else str(_start(str(initial), output))
+    work = Work(output, str(found.folder), recipe.to_dict(), mixtures, start, threads, quiet)
     if count == 1:
         from ..train.crew import Crew
 
@@ -145,6 +159,13 @@ def _recipe(folder: Path, preset: str | None, config: str | None, assignments: l
     return presets.layered(saved.to_dict(), *layers, presets.assigned(assignments))
 
 
+def _start(source: str, folder: str) -> Path:
+    """A checkpoint with the weights to begin with."""
+    from ..train import recover
+
+    return recover.begin(network(source), folder)[0]
+
+
 def _device(name: str, count: int) -> tuple[str, int]:
     """Kind of device that torch has here, and how many."""
     import torch
@@ -189,6 +210,20 @@ def open_pool(names: list[str], rate: int, *, leave_out: bool, quiet: bool) -> P
     return found
 
 
+def network(source: str) -> str | Model:
+    """A path as it is; a name of a shipped network, loaded."""
+    from ..enhancers.neural.model import shipped
+
+    if Path(source).suffix in (".pt", ".onnx") or Path(source).exists():
+        return source
+    try:
+        return shipped(source)
+    except ModelError:
+        raise ModelError(
+            f"{source!r} is no file, and no network that comes with unmuffle; give live, or a file"
+        ) from None
+
+
 def run(crew: Crew, work: Work) -> dict[str, Any]:
     """One process of a run, from its start to its end or a signal; also the only one."""
     import torch
@@ -208,7 +243,7 @@ def run(crew: Crew, work: Work) -> dict[str, Any]:
             f"{work.mixtures} holds {mixer.epoch_items} mixtures an epoch, the recipe takes {recipe.epoch_items}; "
             f"--set epoch_items={mixer.epoch_items - mixer.epoch_items % recipe.batch}"
         )
-    trainer = Trainer(work.folder, Pool(work.pool), recipe, mixer=mixer, crew=crew)
+    trainer = Trainer(work.folder, Pool(work.pool), recipe, initial=work.initial, mixer=mixer, crew=crew)
     with interruptible() as got, _display(trainer, work.quiet or not crew.first) as report:
         trainer.run(report, stop=lambda: bool(got))
     best = trainer.best[0] if trainer.best else (float("nan"), "last.pt")

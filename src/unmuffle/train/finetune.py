@@ -35,14 +35,12 @@ from torch import Tensor
 from ..data.manifest import KINDS
 from ..data.mix import Blend, Mixer
 from ..data.pool import Entry, Pool, summary
-from ..enhancers.neural.model import Model, load
 from ..errors import ModelError, ParameterError
 from . import checkpoint
-from .config import TrainConfig, from_dict
+from .config import TrainConfig
 from .loop import Trainer
-from .recover import from_model
 
-RESULT, START = "finetuned.pt", "start.pt"
+RESULT = "finetuned.pt"
 
 Weights: TypeAlias = dict[str, Tensor]
 
@@ -100,30 +98,6 @@ class Tuned:
             return f"nothing was gained without forgetting; the network stays as it was ({own}, {general})"
         part = "" if self.way == 1.0 else f", {self.way:g} of the way"
         return f"loss on {own}, {general}{part}: {self.path}"
-
-
-def begin(source: str | Path | Model, folder: str | Path) -> tuple[Path, TrainConfig]:
-    """A checkpoint to start from, and the recipe it was trained with.
-
-    Args:
-        source: a checkpoint, a network file, or a loaded network.
-        folder: of the run; what is taken out of a network file is written there.
-
-    Raises:
-        ModelError: the file is neither, or its weights cannot be taken out of it.
-    """
-    if not isinstance(source, Model):
-        path = Path(source)
-        if path.suffix != ".onnx":
-            return path, from_dict(checkpoint.load(path)["recipe"])
-        source = load(path)
-    net, config = from_model(source, source.path)
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    weights = net.state_dict()
-    start = Path(folder) / START
-    state = {"recipe": config.to_dict(), "net": weights, "averages": weights, "step": 0, "data": source.facts.data}
-    checkpoint.save(start, state)
-    return start, config
 
 
 def finetune(

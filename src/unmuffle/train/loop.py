@@ -203,6 +203,7 @@ class Trainer:
         elif initial is not None:
             state = checkpoint.load(initial)
             _fit(self.net, state["averages"], initial)
+            self.data = {**self.data, "before": state.get("data", {})}
             self.averages = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
         # The same weights, with gradients that are shared.
         self.shared, self.shared_optimiser = self.crew.share(self.net, self.optimiser)

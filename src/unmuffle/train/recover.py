@@ -20,14 +20,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ..enhancers.neural.model import Model
+from ..enhancers.neural.model import Model, load
 from ..errors import MissingExtraError, ModelError, UnmuffleError
-from . import nets
+from . import checkpoint, nets
 from .config import TrainConfig, from_dict
 from .parity import prove
 
 # ONNX packs the gates of an LSTM as input, output, forget, cell; torch as input, forget, cell, output.
 _GATES = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2)}
+
+START = "start.pt"
+"""Name of the checkpoint that is made of a network file."""
 
 Weights = dict[str, NDArray[np.float32]]
 
@@ -67,6 +70,30 @@ def from_model(model: Model, path: str | Path) -> tuple[nn.Module, TrainConfig]:
     except ModelError as error:
         raise ModelError(f"{path}: its weights could not be recovered ({error}); give the checkpoint") from None
     return net, config
+
+
+def begin(source: str | Path | Model, folder: str | Path) -> tuple[Path, TrainConfig]:
+    """A checkpoint to start from, and the recipe it was trained with.
+
+    Args:
+        source: a checkpoint, a network file, or a loaded network.
+        folder: of the run; what is taken out of a network file is written there.
+
+    Raises:
+        ModelError: the file is neither, or its weights cannot be taken out of it.
+    """
+    if not isinstance(source, Model):
+        path = Path(source)
+        if path.suffix != ".onnx":
+            return path, from_dict(checkpoint.load(path)["recipe"])
+        source = load(path)
+    net, config = from_model(source, source.path)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    weights = net.state_dict()
+    start = Path(folder) / START
+    state = {"recipe": config.to_dict(), "net": weights, "averages": weights, "step": 0, "data": source.facts.data}
+    checkpoint.save(start, state)
+    return start, config
 
 
 def match(net: nn.Module, weights: Weights, nodes: list[Any]) -> Weights:
