@@ -44,6 +44,7 @@ from unmuffle.train import checkpoint
 from unmuffle.train.config import from_dict
 
 MODELS = Path(__file__).parents[1] / "src" / "unmuffle" / "models"
+Pairs: TypeAlias = list[tuple[NDArray[np.float32], NDArray[np.float32]]]
 RIVALS = {
     "noisy": "noisy",
     "rnnoise": "RNNoise",
@@ -112,9 +113,6 @@ def main() -> None:
     print(f"{target}: {room}, {facts.sha256}")
 
 
-Pairs: TypeAlias = list[tuple[NDArray[np.float32], NDArray[np.float32]]]
-
-
 def made(
     source: Path, target: Path, name: str, pairs: Pairs | None, scores: dict[str, dict[str, float]] | None = None
 ) -> str:
@@ -133,15 +131,13 @@ def held_out(home: Path, mix: MixConfig, count: int = 24) -> Pairs:
     """Noisy and clean, of the first mixtures with noise and enough speech for all measures."""
     mixer = Mixer(Pool(home), mix, "valid")
     pairs: Pairs = []
-    i = 0
-    while len(pairs) < count:
+    for i in range(8 * count):
         mixture = mixer.item(0, i)
-        i += 1
         if np.isfinite(mixture.snr_db):
             with suppress(InputError):
                 stoi(mixture.target, mixture.target, mixer.sample_rate)
                 pairs.append((mixture.noisy, mixture.target))
-    return pairs
+    return pairs[:count]
 
 
 if __name__ == "__main__":

@@ -97,3 +97,20 @@ def test_a_signal_in_code_given_as_text_gives_the_exit_code(tmp_path: Path, numb
     done = subprocess.run([sys.executable, "-m", "program"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
+
+
+@posix
+def test_ctrl_c_while_the_program_is_loaded(tmp_path: Path) -> None:
+    # The last module that is loaded is one that asks to stop, in the middle of a class made from text.
+    (tmp_path / "program.py").write_text(
+        "import sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'unmuffle.cli.train': exec('import os; os.kill(os.getpid(), 2)')\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from unmuffle.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-m", "program"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr == "unmuffle: interrupted; nothing had begun\n"
