@@ -347,7 +347,8 @@ def test_a_run_begins_with_the_weights_of_another(unmuffle, folder, manifest):
         assert found["data"]["before"] == first["data"]
     # The same words with --resume go on with what was begun.
     assert unmuffle(*words, "-o", "a", "--initial", "nothing.pt", "--resume", "--set", "steps=14")[0] == 0
-    assert checkpoint.load("a/last.pt")["step"] == 14
+    resumed = checkpoint.load("a/last.pt")
+    assert (resumed["step"], resumed["data"]["before"]) == (14, first["data"])
     for source, text in (
         ("nothing.pt", "nothing.pt"),
         ("nothing", "no network that comes with unmuffle"),

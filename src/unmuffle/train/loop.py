@@ -229,6 +229,8 @@ class Trainer:
     def _restore(self, state: dict[str, Any], source: Path) -> None:
         _fit(self.net, state["net"], source)
         self.averages = {k: v.to(self.device) for k, v in state["averages"].items()}
+        if "before" in state.get("data", {}):  # what it began with stays true, whatever pool it goes on with
+            self.data = {**self.data, "before": state["data"]["before"]}
         self.optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["random"])
         self.step = int(state["step"])
