@@ -8,7 +8,7 @@ recordings (``unmuffle.data.manifest.split_validation``), 16 kHz.
 
 Noises, at 5 dB over active speech (wind 0 dB): babble of other held-out voices, music, rain, traffic, impacts (metal,
 dishes, things that fall) from recordings; typing is made of short clicks cut from held-out recordings, as all
-recordings of keyboards are in training; wind and hum are synthetic (``unmuffle.degrade``), for the same reason.
+recordings of keyboards are in training; wind, hum and tones are synthetic (``unmuffle.degrade``), for the same reason.
 Each with the method alone, and with the repair stage made for that noise in front.
 
 Speech that must survive, without noise: quiet, whispered (the spectral envelope of a voice, excited by noise instead of
@@ -33,7 +33,14 @@ import common
 import numpy as np
 
 RATE = 16_000
-STAGES = {"impacts": "declick", "typing": "declick", "wind": "dewind", "hum": "dehum", "traffic": "low-cut"}
+STAGES = {
+    "impacts": "declick",
+    "typing": "declick",
+    "wind": "dewind",
+    "hum": "dehum",
+    "tones": "detone",
+    "traffic": "low-cut",
+}
 RECORDED = {
     "rain": ("rain",),
     "traffic": ("vehicle_engine_traffic",),
@@ -135,6 +142,13 @@ def loss_of_hiss(x: Signal, y: Signal) -> float:
     return float(10 * np.log10(p.sum() / max(np.minimum(p, q).sum(), 1e-20)))
 
 
+def tones(seconds: float, rng: np.random.Generator) -> Signal:
+    """One to three tones of 200 to 4000 Hz that hold, as of alarms, whistles, feedback, machines."""
+    t = np.arange(round(seconds * RATE)) / RATE
+    hertz = np.exp(rng.uniform(np.log(200.0), np.log(4000.0), int(rng.integers(1, 4))))
+    return np.asarray(sum(rng.uniform(0.3, 1.0) * np.sin(2 * np.pi * f * t + rng.uniform(0, 6)) for f in hertz))
+
+
 # -- the three questions -------------------------------------------------------------------------
 
 
@@ -176,7 +190,7 @@ def noises(recordings: Recordings, voices: list[Signal], methods: list[str]) -> 
     seconds = len(voices[0]) / RATE
     others = recordings.voices(len(voices) + 6, seconds)[len(voices) :]
     table: dict[str, Any] = {}
-    for noise in ("babble", "music", "typing", "wind", "impacts", "hum", "rain", "traffic"):
+    for noise in ("babble", "music", "typing", "wind", "impacts", "hum", "tones", "rain", "traffic"):
         rows: dict[str, list[list[float]]] = {}
         for number, voice in enumerate(voices):
             rng = np.random.default_rng((7, number))
@@ -189,6 +203,8 @@ def noises(recordings: Recordings, voices: list[Signal], methods: list[str]) -> 
                     sound = sum(np.roll(v, int(rng.integers(len(v)))) for v in others)
                 elif noise == "typing":
                     sound = typing(recordings, seconds, rng)
+                elif noise == "tones":
+                    sound = tones(seconds, rng)
                 else:
                     clips = recordings.of("music") if noise == "music" else recordings.of("noise", RECORDED[noise])
                     sound = np.roll(recordings.joined(clips, 4 * seconds), -int(rng.integers(3 * len(voice))))
@@ -311,8 +327,9 @@ def section(data: dict[str, Any]) -> list[str]:
         "",
         f"{found['voices']} held-out voices of {found['seconds']:g} s at 16 kHz, each noise at 5 dB over active speech "
         "(wind at 0 dB), means. Recorded noises, voices and music are held out of all training; typing is made of "
-        "held-out clicks, wind and hum are synthetic. A stage with a + stands in front of the method. *Lost speech*: "
-        "energy taken from the cells in which there is speech; 0 is best, and noise left in place hides some of it.",
+        "held-out clicks, wind, hum and tones (one to three that hold) are synthetic. A stage with a + stands in front "
+        "of the method. *Lost speech*: energy taken from the cells in which there is speech; 0 is best, and noise left "
+        "in place hides some of it.",
         "",
     ]
     rows = []

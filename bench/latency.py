@@ -36,11 +36,13 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--methods", default="")
     options.add_argument("--rates", default=",".join(map(str, RATES)))
+    options.add_argument("--add", action="store_true", help="keep the rows of other methods of the earlier result")
     options.add_argument("--write", action="store_true", help="measure nothing")
     options.add_argument("--check", action="store_true", help="measure and write nothing; fail if the page is old")
     args = options.parse_args()
     if not (args.write or args.check):
-        measure(args.methods.split(",") if args.methods else [], [int(r) for r in args.rates.split(",")])
+        methods = args.methods.split(",") if args.methods else []
+        measure(methods, [int(r) for r in args.rates.split(",")], args.add)
     data = common.result("latency")
     if data is None:
         raise SystemExit("bench/results/latency.json is not there; run python bench/latency.py")
@@ -53,8 +55,8 @@ def main() -> None:
     print(f"wrote {PAGE.relative_to(common.ROOT)}")
 
 
-def measure(methods: list[str], rates: list[int]) -> None:
-    """All rows."""
+def measure(methods: list[str], rates: list[int], add: bool) -> None:
+    """All rows; with ``add`` those of ``methods`` anew, and the others as they were."""
     from unmuffle.enhancers import registry
     from unmuffle.errors import UnmuffleError
 
@@ -75,8 +77,17 @@ def measure(methods: list[str], rates: list[int]) -> None:
             print(f"{name}: left out: {error}")
             continue
         print(f"{name}: {rows[-1]['sum_ms']:.1f} ms at {rates[-1]} Hz", flush=True)
+    packages = ("onnxruntime", "numba")
+    earlier = common.result("latency") if add and methods and tuple(rates) == RATES else None
+    if earlier is not None:
+        order = {name: i for i, name in enumerate(registry.names())}
+        rows += [row for row in earlier["results"] if row["method"] not in methods]
+        rows.sort(key=lambda row: order.get(row["method"], len(order)))
+        note = f"Of this run: {', '.join(methods)}; the others of {earlier['date']}, commit {earlier['commit']}."
+        common.save("latency", packages, rows, load_before=before, note=note)
+        return
     trial = bool(methods) or tuple(rates) != RATES
-    common.save("latency-trial" if trial else "latency", ("onnxruntime", "numba"), rows, load_before=before)
+    common.save("latency-trial" if trial else "latency", packages, rows, load_before=before)
 
 
 def budget(enhancer: Any, rate: int) -> dict[str, Any]:

@@ -159,6 +159,26 @@ def dehum(rate: int, count: int, seconds: float) -> None:
     print(f"\nClean voices changed: {len(changed)} of {len(kept)} (SDR kept: {changed} dB)")
 
 
+def detone(rate: int, count: int, seconds: float) -> None:
+    print("\n## detone: a tone that holds, in continuous speech\n")
+    print("| tone, change per s | against the speech | tone alone, after 2 s | in speech, after 2 s | CPU / s |")
+    print("|---|---|---|---|---|")
+    speech = 0.5 * np.concatenate(voices(rate, max(count // 2, 6), 3.0, 4))
+    t = np.arange(len(speech)) / rate
+    late = slice(2 * rate, -rate // 20)
+    for f, drift, loud in ((1000.0, 0, 5), (1000.0, 0, -10), (437.3, 0, 5), (2950.0, 0.1, 5), (2950.0, 1.0, 5)):
+        tone = np.cos(2 * np.pi * (f * t + drift * t**2 / 2))
+        tone *= np.std(speech) / np.std(tone) * 10 ** (loud / 20)
+        alone = run_offline(load("detone"), tone.astype(np.float32), rate)
+        begin = time.process_time()
+        y = run_offline(load("detone"), (speech + tone).astype(np.float32), rate) - speech
+        spent = (time.process_time() - begin) / t[-1]
+        levels = [20 * np.log10(np.std(z[late]) / np.std(tone[late])) for z in (alone, y)]
+        print(f"| {f:g} Hz, {drift:g} Hz | {loud} dB | {levels[0]:.1f} dB | {levels[1]:.1f} dB | {spent:.3f} |")
+    kept = sorted(sdr(c, run_offline(load("detone"), c, rate)) for c in voices(rate, 4 * count, 5.0, 5))
+    print(f"\nClean voices: SDR kept, median {np.median(kept):.1f} dB, three worst {np.round(kept[:3], 1)} dB")
+
+
 def dewind(rate: int, count: int, seconds: float) -> None:
     print("\n## dewind: wind (f^-2.6 in power, gusts) in speech\n")
     print("| channels | SDR in | SDR out | wind alone, 20-300 Hz | CPU / s |\n|---|---|---|---|---|")
@@ -215,7 +235,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    questions = {"declip": declip, "declick": declick, "dehum": dehum, "dewind": dewind, "levels": levels}
+    questions = {
+        "declip": declip,
+        "declick": declick,
+        "dehum": dehum,
+        "detone": detone,
+        "dewind": dewind,
+        "levels": levels,
+    }
     parser.add_argument("--files", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=2.5)
     parser.add_argument("--rate", type=int, default=16000)

@@ -64,6 +64,13 @@ def hummed(x: np.ndarray) -> np.ndarray:
     return (x + hum * np.std(x) / np.std(hum)).astype(np.float32)
 
 
+def toned(x: np.ndarray) -> np.ndarray:
+    """With two tones that hold, 5 dB louder than the speech."""
+    t = np.arange(len(x)) / 16000
+    tones = np.sin(2 * np.pi * 733.0 * t) + 0.7 * np.sin(2 * np.pi * 1961.0 * t + 1.0)
+    return (x + 1.8 * tones * np.std(x) / np.std(tones)).astype(np.float32)
+
+
 def clicked(x: np.ndarray) -> np.ndarray:
     """With five clicks a second."""
     rng = np.random.default_rng(3)
@@ -99,6 +106,7 @@ DAMAGE = {
     "declip": clipped,
     "declick": clicked,
     "dehum": hummed,
+    "detone": toned,
     "dewind": rumbled,
     "low-cut": rumbled,
     "wpe": reverberated,

@@ -54,7 +54,9 @@ def enhance(
     ] = "full",
     repair: Annotated[
         str,
-        typer.Option(metavar="LIST", help="First repair: declip,declick,dehum,dewind,low-cut (comma-separated)."),
+        typer.Option(
+            metavar="LIST", help="First repair: declip,declick,dehum,detone,dewind,low-cut (comma-separated)."
+        ),
     ] = "",
     stereo: Annotated[str, typer.Option(help="linked, independent or mid-side.")] = "linked",
     array: Annotated[

@@ -52,7 +52,9 @@ def live(
     ] = "full",
     repair: Annotated[
         str,
-        typer.Option(metavar="LIST", help="First repair: declip,declick,dehum,dewind,low-cut (comma-separated)."),
+        typer.Option(
+            metavar="LIST", help="First repair: declip,declick,dehum,detone,dewind,low-cut (comma-separated)."
+        ),
     ] = "",
     stereo: Annotated[str, typer.Option(help="linked, independent or mid-side.")] = "linked",
     rate: Annotated[

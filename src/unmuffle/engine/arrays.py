@@ -33,7 +33,8 @@ def enhance(
         sample_rate: in Hz, 8000 to 192000.
         method: a name (see ``unmuffle methods``), ``"auto"``, or an enhancer from :func:`unmuffle.load`.
         strength_db: most attenuation allowed, in dB: 0 gives ``x`` back, ``inf`` the full effect.
-        repair: any of ``"declip"``, ``"declick"``, ``"dehum"``, ``"dewind"``, ``"low-cut"``, before the method.
+        repair: any of ``"declip"``, ``"declick"``, ``"dehum"``, ``"detone"``, ``"dewind"``, ``"low-cut"``, before the
+            method.
         stereo: ``"linked"`` (one gain for all channels), ``"independent"`` or ``"mid-side"``.
         profile: where the noise is alone, as ``(start_s, stop_s)``, or a measured noise profile.
         loudness_lufs: bring the result to this loudness (EBU R128), with a true-peak limiter at -1 dBTP.

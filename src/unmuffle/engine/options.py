@@ -13,7 +13,7 @@ from ..enhancers.compose import Chain, MidSide, PerChannel
 from ..errors import ParameterError
 from ..noise.profile import NoiseProfile
 
-REPAIRS = ("declip", "declick", "dehum", "dewind", "low-cut")
+REPAIRS = ("declip", "declick", "dehum", "detone", "dewind", "low-cut")
 """Repair stages in the order in which they run, before the method: each needs what the one before restored."""
 
 STEREO = ("linked", "independent", "mid-side")

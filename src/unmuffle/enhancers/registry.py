@@ -172,6 +172,13 @@ REGISTRY: dict[str, Entry] = {
     "dehum": Entry(
         ".repair.dehum:Dehum", "finds, follows and subtracts mains hum", "repair", gain_db=10.0, clean_db=35.0
     ),
+    "detone": Entry(
+        ".repair.detone:Detone",
+        "follows steady tones (whistles, beeps, feedback) and subtracts them",
+        "repair",
+        gain_db=8.0,
+        clean_db=25.0,
+    ),
     "dewind": Entry(
         ".repair.dewind:Dewind",
         "high-pass that follows wind and rumble",

@@ -26,7 +26,7 @@ def fault_responses(*codes: int) -> dict[int | str, dict[str, Any]]:
 _TEXTS = {
     "method": "a name from /methods, several joined by +, or auto",
     "strength": "most attenuation in dB: 0 changes nothing, full is no limit",
-    "repair": "declip,declick,dehum,dewind,low-cut (comma-separated), before the method",
+    "repair": "declip,declick,dehum,detone,dewind,low-cut (comma-separated), before the method",
     "stereo": "linked, independent or mid-side",
     "loudness": "loudness of the result in LUFS (EBU R128)",
     "profile": "where only noise is heard: 0-0.5 (seconds)",

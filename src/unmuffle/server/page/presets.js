@@ -4,6 +4,7 @@ export const PRESETS = [
   { id: 'noise', label: 'Noise', method: 'auto', repair: [], db: null },
   { id: 'gentle', label: 'A little noise', method: 'auto', repair: [], db: 10 },
   { id: 'hum', label: 'Mains hum', method: 'auto', repair: ['dehum', 'low-cut'], db: null },
+  { id: 'tone', label: 'Whistle or beep', method: 'auto', repair: ['detone'], db: null },
   { id: 'wind', label: 'Wind and rumble', method: 'auto', repair: ['dewind'], db: null },
   { id: 'clicks', label: 'Clicks', method: 'auto', repair: ['declick'], db: 15 },
   { id: 'clipped', label: 'Clipping', method: 'identity', repair: ['declip'], db: null },
@@ -11,8 +12,8 @@ export const PRESETS = [
 ];
 
 export const REPAIRS = [
-  ['declip', 'clipped tops'], ['declick', 'clicks'], ['dehum', 'mains hum'], ['dewind', 'wind and rumble'],
-  ['low-cut', 'below the voice'],
+  ['declip', 'clipped tops'], ['declick', 'clicks'], ['dehum', 'mains hum'], ['detone', 'steady tones'],
+  ['dewind', 'wind and rumble'], ['low-cut', 'below the voice'],
 ];
 
 const FAMILIES = {
