@@ -42,13 +42,13 @@ from ...signal.stft import Frames, Spectrum, StftSpec
 from .. import params
 from ..base import Enhancer, Kernel, SpectralKernel
 
-_LAG_S = 0.05
+_LAG_S = 0.05  # after which a voice has changed
 _POWER = 0.3
 _LIMIT = 4.0
 _SWIFT = 4.0  # how much shorter the memory of turns is
 _FEWEST = 8  # frames in the mean of a line that is used
 _TINY = 1e-12
-_OPEN, _FULL = 0.3, 0.5
+_OPEN, _FULL = 0.3, 0.5  # coherence
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,7 @@ class _Lines(SpectralKernel):
         return y, state
 
     def _line(self, x: NDArray[np.complex64], state: dict[str, Any]) -> NDArray[np.complex64]:
+        """What is to be subtracted from a frame ``(channels, bins)``; updates the state in place."""
         fresh, share = np.float32(self.fresh), np.float32(self.share)
         at, count = state["frames"] % self.lag, state["frames"] // self.lag + 1
         known = state["known"] + self.fresh * (1.0 - state["known"])
