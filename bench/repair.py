@@ -135,6 +135,15 @@ def events(changed: np.ndarray, rate: int) -> list[np.ndarray]:
     return [e for e in np.split(at, np.flatnonzero(np.diff(at) > 0.001 * rate) + 1) if len(e)]
 
 
+def left(name: str, sound: np.ndarray, speech: np.ndarray, rate: int, late: slice) -> tuple[list[float], float]:
+    """What is left of a sound, alone and in speech, in dB of it (with what the speech lost); CPU seconds a second."""
+    alone = run_offline(load(name), sound.astype(np.float32), rate)
+    begin = time.process_time()
+    both = run_offline(load(name), (speech + sound).astype(np.float32), rate) - speech
+    spent = (time.process_time() - begin) / (len(sound) / rate)
+    return [20 * np.log10(np.std(y[late]) / np.std(sound[late])) for y in (alone, both)], spent
+
+
 def dehum(rate: int, count: int, seconds: float) -> None:
     print("\n## dehum: hum of 15 lines at -34 dBFS in continuous speech\n")
     print("| mains, drift per s | hum alone, after 4 s | in speech, after 4 s | CPU / s |")
@@ -147,11 +156,7 @@ def dehum(rate: int, count: int, seconds: float) -> None:
         turns = f0 * t + drift * t**2 / 2
         hum = sum(np.cos(2 * np.pi * (k * turns + rng.uniform())) / k**0.7 for k in range(1, 16))
         hum *= 0.02 / np.std(hum)
-        alone = run_offline(load("dehum"), hum.astype(np.float32), rate)
-        begin = time.process_time()
-        y = run_offline(load("dehum"), (speech + hum).astype(np.float32), rate) - speech
-        spent = (time.process_time() - begin) / t[-1]
-        levels = [20 * np.log10(np.std(z[late]) / np.std(hum[late])) for z in (alone, y)]
+        levels, spent = left("dehum", hum, speech, rate, late)
         print(f"| {f0} Hz, {drift} Hz | {levels[0]:.1f} dB | {levels[1]:.1f} dB | {spent:.3f} |")
     clean = voices(rate, 4 * count, 5.0, 5)
     kept = [sdr(c, run_offline(load("dehum"), c, rate)) for c in clean]
@@ -169,11 +174,7 @@ def detone(rate: int, count: int, seconds: float) -> None:
     for f, drift, loud in ((1000.0, 0, 5), (1000.0, 0, -10), (437.3, 0, 5), (2950.0, 0.1, 5), (2950.0, 1.0, 5)):
         tone = np.cos(2 * np.pi * (f * t + drift * t**2 / 2))
         tone *= np.std(speech) / np.std(tone) * 10 ** (loud / 20)
-        alone = run_offline(load("detone"), tone.astype(np.float32), rate)
-        begin = time.process_time()
-        y = run_offline(load("detone"), (speech + tone).astype(np.float32), rate) - speech
-        spent = (time.process_time() - begin) / t[-1]
-        levels = [20 * np.log10(np.std(z[late]) / np.std(tone[late])) for z in (alone, y)]
+        levels, spent = left("detone", tone, speech, rate, late)
         print(f"| {f:g} Hz, {drift:g} Hz | {loud} dB | {levels[0]:.1f} dB | {levels[1]:.1f} dB | {spent:.3f} |")
     kept = sorted(sdr(c, run_offline(load("detone"), c, rate)) for c in voices(rate, 4 * count, 5.0, 5))
     print(f"\nClean voices: SDR kept, median {np.median(kept):.1f} dB, three worst {np.round(kept[:3], 1)} dB")

@@ -402,6 +402,14 @@ def test_doctor_is_content(unmuffle):
     assert report["healthy"]
 
 
+@pytest.mark.parametrize("command", ["enhance", "live"])
+def test_the_help_names_every_repair_stage(unmuffle, command, monkeypatch):
+    from unmuffle.engine.options import REPAIRS
+
+    monkeypatch.setenv("COLUMNS", "300")
+    assert ",".join(REPAIRS) in unmuffle(command, "--help")[1]
+
+
 def test_version_and_help(unmuffle):
     from unmuffle import __version__
 

@@ -8,7 +8,9 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
 
 from ..errors import (
     DeviceError,
@@ -41,6 +43,13 @@ EXIT_CODES: dict[type[BaseException], int] = {
     UnmuffleError: 1,
 }
 """First match counts. 1 stands for several files of which some failed; 130 for Ctrl-C."""
+
+
+Repair: TypeAlias = Annotated[
+    str,
+    typer.Option(metavar="LIST", help="First repair: declip,declick,dehum,detone,dewind,low-cut (comma-separated)."),
+]
+"""The option ``--repair``; the stages of ``engine.options.REPAIRS`` are written out, as loading those takes time."""
 
 
 def exit_code(error: BaseException) -> int:

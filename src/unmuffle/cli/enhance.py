@@ -52,12 +52,7 @@ def enhance(
     strength: Annotated[
         str, typer.Option(metavar="DB", help="Most attenuation, in dB: 0 changes nothing, full is no limit.")
     ] = "full",
-    repair: Annotated[
-        str,
-        typer.Option(
-            metavar="LIST", help="First repair: declip,declick,dehum,detone,dewind,low-cut (comma-separated)."
-        ),
-    ] = "",
+    repair: common.Repair = "",
     stereo: Annotated[str, typer.Option(help="linked, independent or mid-side.")] = "linked",
     array: Annotated[
         str | None,

@@ -50,12 +50,7 @@ def live(
     strength: Annotated[
         str, typer.Option(metavar="DB", help="Most attenuation, in dB: 0 changes nothing, full is no limit.")
     ] = "full",
-    repair: Annotated[
-        str,
-        typer.Option(
-            metavar="LIST", help="First repair: declip,declick,dehum,detone,dewind,low-cut (comma-separated)."
-        ),
-    ] = "",
+    repair: common.Repair = "",
     stereo: Annotated[str, typer.Option(help="linked, independent or mid-side.")] = "linked",
     rate: Annotated[
         int | None, typer.Option(metavar="HZ", help="Sample rate; default: what the input device likes best.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..engine.options import REPAIRS
 from .protocol import FORMATS
 
 _FAULT_SCHEMA = {
@@ -26,7 +27,7 @@ def fault_responses(*codes: int) -> dict[int | str, dict[str, Any]]:
 _TEXTS = {
     "method": "a name from /methods, several joined by +, or auto",
     "strength": "most attenuation in dB: 0 changes nothing, full is no limit",
-    "repair": "declip,declick,dehum,detone,dewind,low-cut (comma-separated), before the method",
+    "repair": f"{','.join(REPAIRS)} (comma-separated), before the method",
     "stereo": "linked, independent or mid-side",
     "loudness": "loudness of the result in LUFS (EBU R128)",
     "profile": "where only noise is heard: 0-0.5 (seconds)",

@@ -21,8 +21,8 @@ angles are those of all channels together, lines of each:
 
 A tone that begins goes by 7 dB within a second, and by 18 within two, by default; one that moves by a tenth of a hertz
 a second goes by 20 dB, by a third of a hertz by 11; faster ones, and those that beat, stay. A sung or played note that
-is held for longer than a second, without vibrato, is a tone to this method. Where a tone ends within a frame, up to
-32 ms of it sound on, softly.
+is held for longer than a second, without vibrato, is a tone to this method. Where a tone ends within a frame, it
+sounds on for 24 ms: 8 dB softer for the first 8 of them, 18 for the next, 33 for the last.
 
 References
     B. Widrow et al., "Adaptive noise cancelling: principles and applications", Proc. IEEE 63 (1975): the adaptive line
@@ -129,5 +129,3 @@ class _Lines(SpectralKernel):
         # A tone that has stopped must not be sung on.
         gate *= np.minimum(np.float32(1.0), np.sqrt(power / (square + np.float32(_TINY))))
         return gate * found
-
-
