@@ -436,8 +436,8 @@ def tried() -> list[str]:
         "stayed as they were (PESQ 1.880 for 1.878, 10.4 for 10.3 dB), and so did dev16; dev48 lost 0.1 dB, most of "
         "it in that one file: its tones, of a bell, swing by 10 dB several times a second, and are not steady after "
         "all. A file took 19 % longer (median of 30 turns). So it is a repair stage instead, `detone`, for every "
-        "method and for those who have such tones (table of hard noises). In front of `live` it does no harm where "
-        "there are none: 16 held-out mixtures of usual noises at 5 dB have 11.4 dB for 11.3 and PESQ 1.90 for 1.87.",
+        "method and for those who have such tones (table of hard noises). In front of `live` it did no harm where "
+        "there were none: 16 held-out mixtures of usual noises at 5 dB have 11.4 dB for 11.3 and PESQ 1.90 for 1.87.",
         "",
         "Not shipped: the former `tiny` with the losses that listen (STOI 0.3, disturbance 0.05; 2600 steps of 32 from "
         "its weights, 36 minutes of a core). On held-out mixtures PESQ rose from 1.763 to 1.778 and ESTOI from "
