@@ -405,3 +405,21 @@ assert os.waitpid(child, 0)[1] == 0
 def test_a_forked_process_goes_on_with_it(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(SRC)}
     subprocess.run([sys.executable, "-c", FORKED, str(tmp_path)], env=environment, check=True, timeout=300)
+
+
+def test_a_damaged_database_is_replaced_in_one_step(tmp_path, monkeypatch):
+    """Where nothing is for a moment, another process makes a database of its own."""
+    from unmuffle.cache import index
+
+    (tmp_path / index.DBNAME).write_bytes(b"rubbish" * 1000)
+    seen, place = [], index._place
+
+    def watched(path, **how):
+        seen.append(path.exists())
+        place(path, **how)
+
+    monkeypatch.setattr(index, "_place", watched)
+    found, damaged = index.open_index(tmp_path)
+    found.close()
+    assert (seen, damaged) == ([True], True)
+    assert list(tmp_path.glob("*.part")) == []

@@ -192,9 +192,12 @@ def open_index(folder: Path, broken: tuple[int, int] | None = None) -> tuple[Ind
     was = identity(path)
     damaged = was is not None and (was == broken or not _sound(path))
     if damaged and was == identity(path):  # else another process has replaced it meanwhile
-        for suffix in ("-journal", "-wal", "-shm", ""):
+        for suffix in ("-journal", "-wal", "-shm"):
             Path(f"{path}{suffix}").unlink(missing_ok=True)
-    if not path.exists():
+        # In one step: where nothing is for a moment, another process' sqlite makes an empty file, and a library that
+        # finds it a database without our mark.
+        _place(path, over=True)
+    elif not path.exists():
         _place(path)
     return Index(folder), damaged
 
@@ -237,12 +240,15 @@ def _blank() -> tuple[bytes, list[tuple[str, ...]]]:
         return path.read_bytes(), schema
 
 
-def _place(path: Path) -> None:
+def _place(path: Path, *, over: bool = False) -> None:
     """A database without entries, there as a whole or not at all: what others see is never half made."""
     part = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         part.touch(0o600, exist_ok=False)
         part.write_bytes(_blank()[0])
+        if over:
+            os.replace(part, path)
+            return
         try:
             os.link(part, path)
         except FileExistsError:
