@@ -409,8 +409,6 @@ def test_a_forked_process_goes_on_with_it(tmp_path):
 
 def test_a_damaged_database_is_replaced_in_one_step(tmp_path, monkeypatch):
     """Where nothing is for a moment, another process makes a database of its own."""
-    from unmuffle.cache import index
-
     (tmp_path / index.DBNAME).write_bytes(b"rubbish" * 1000)
     seen, place = [], index._place
 
