@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,10 +42,11 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.filterwarnings("ignore")  # of the library and of what it starts
-def test_two_processes_give_what_one_gives(tmp_path: Path, small_pool: Pool) -> None:
+def test_two_processes_give_what_one_gives(tmp_path: Path, small_pool: Pool, accumulate: int) -> None:
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text(to_toml(RECIPE), encoding="utf-8")
+    recipe.write_text(to_toml(replace(RECIPE, accumulate=accumulate)), encoding="utf-8")
     arguments = [str(small_pool.folder), str(recipe)]
     steps, loss = crew.launch(crew_work.train, 2, "cpu", str(tmp_path / "two"), *arguments)
     torch.set_num_threads(1)

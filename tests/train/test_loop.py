@@ -4,6 +4,7 @@ import csv
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,43 @@ def straight(tmp_path_factory: pytest.TempPathFactory, small_pool: Pool) -> Path
     folder = tmp_path_factory.mktemp("straight")
     Trainer(folder, small_pool, RECIPE).run()
     return folder
+
+
+def test_parts_of_a_batch_add_up_to_it(tmp_path: Path, small_pool: Pool) -> None:
+    """In the memory of one mixture a step, the weights of two; and a run stopped in between ends with the same bits."""
+    whole = replace(RECIPE, bf16=False)
+    parts = replace(whole, accumulate=2)
+    for name, recipe in (("whole", whole), ("parts", parts)):
+        Trainer(tmp_path / name, small_pool, recipe).run()
+    one, two = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert one.keys() == two.keys()
+    for key, value in one.items():
+        assert torch.allclose(value, two[key], atol=1e-5), key
+    Trainer(tmp_path / "halves", small_pool, parts).run(max_steps=3)
+    last = Trainer(tmp_path / "halves", small_pool)
+    assert last.step == 3
+    assert not last.finished
+    last.run()
+    assert same(weights(tmp_path / "halves"), two)
+
+
+def test_no_step_is_made_of_a_part(tmp_path: Path, small_pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second half of a batch gives NaN: neither weights nor files have the first."""
+    trainer = Trainer(tmp_path / "run", small_pool, replace(RECIPE, accumulate=2, bf16=False))
+    before = {k: v.clone() for k, v in trainer.net.state_dict().items()}
+    heard = []
+
+    def enhance(noisy: torch.Tensor) -> torch.Tensor:
+        heard.append(noisy)
+        return original(noisy) * (1.0 if len(heard) < 2 else float("nan"))
+
+    original = trainer.enhance
+    monkeypatch.setattr(trainer, "enhance", enhance)
+    with pytest.raises(ModelError, match="mixtures 0 to 1"):
+        trainer.run()
+    assert [x.shape[0] for x in heard] == [1, 1]
+    assert all(torch.equal(v, before[k]) for k, v in trainer.net.state_dict().items())
+    assert not (tmp_path / "run" / "last.pt").exists()
 
 
 def test_a_run_leaves_its_files(straight: Path) -> None:

@@ -46,6 +46,8 @@ def test_whole_numbers_are_fine_for_floats(tmp_path: Path) -> None:
         ("steps = 1.5", ParameterError, "steps"),
         ("bf16 = 1", ParameterError, "bf16"),
         ("batch = 3\nepoch_items = 8", ParameterError, "multiple"),
+        ("accumulate = 0", ParameterError, "accumulate"),
+        ("batch = 8\naccumulate = 3", ParameterError, "multiple"),
         ("learning_rate = -1.0", ParameterError, "learning_rate"),
         ('schedule = "linear"', ParameterError, "schedule"),
         ("patience = 0", ParameterError, "patience"),

@@ -45,6 +45,8 @@ class TrainConfig:
         budget_minutes: if above 0, the cosine follows the clock instead, and the run ends with it
             (such a run cannot be repeated bit by bit, as a slower machine makes fewer steps).
         batch: mixtures a step.
+        accumulate: parts in which a batch is computed, one after another, their gradients averaged: large steps in
+            the memory of small ones. What :mod:`.crew` says of parts holds for them as well.
         epoch_items: mixtures between two validations.
         valid_items: mixtures of each validation, always the same ones.
         learning_rate, final_rate: at the end of the warm-up, and as a share of it at the end.
@@ -75,6 +77,7 @@ class TrainConfig:
     steps: int = 20_000
     budget_minutes: float = 0.0
     batch: int = 32
+    accumulate: int = 1
     epoch_items: int = 8192
     valid_items: int = 64
     learning_rate: float = 2e-3
@@ -99,12 +102,14 @@ class TrainConfig:
     loss: LossWeights = field(default_factory=LossWeights)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "epoch_items", "valid_items", "keep"):
+        for name in ("steps", "batch", "accumulate", "epoch_items", "valid_items", "keep"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ParameterError(f"{name} = {value!r}; give a whole number, 1 or more")
         if self.epoch_items % self.batch:
             raise ParameterError(f"epoch_items = {self.epoch_items} is no multiple of batch = {self.batch}")
+        if self.batch % self.accumulate:
+            raise ParameterError(f"batch = {self.batch} is no multiple of accumulate = {self.accumulate}")
         if not 0 < self.learning_rate <= 1 or not 0 <= self.final_rate <= 1 or not 0 <= self.ema < 1:
             raise ParameterError(
                 f"learning_rate = {self.learning_rate}, final_rate = {self.final_rate}, ema = {self.ema}; "

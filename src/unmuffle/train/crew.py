@@ -16,6 +16,7 @@ import json
 import pickle
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,13 @@ class Crew:
             return net, optimiser
         made = self._fabric.setup(net, optimiser, move_to_device=False)
         return made[0], made[1]
+
+    def apart(self, net: Any, wanted: bool) -> AbstractContextManager[Any]:
+        """Within it gradients are added up in each process for itself, if ``wanted``; the next ones are shared."""
+        if self._fabric is None or not wanted:
+            return nullcontext()
+        context: AbstractContextManager[Any] = self._fabric.no_backward_sync(net)
+        return context
 
     def backward(self, loss: Any) -> None:
         """Gradients of a loss, averaged."""

@@ -20,9 +20,10 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -90,11 +91,14 @@ class _Numbers:
 def batches(
     mixer: Source, config: TrainConfig, first_step: int, last_step: int, rank: int = 0, count: int = 1
 ) -> Iterator[Batch]:
-    """The batches of the steps from ``first_step`` to before ``last_step``; of ``count`` processes, that of one."""
+    """The batches of the steps from ``first_step`` to before ``last_step``; of ``count`` processes, that of one.
+
+    With ``accumulate`` above 1 each step has that many, one after another.
+    """
     data = _Mixtures(mixer, config.epoch_items)
     loader = torch.utils.data.DataLoader(
         data,
-        batch_size=config.batch // count,
+        batch_size=config.batch // count // config.accumulate,
         sampler=cast(Any, _Numbers(range(first_step, last_step), config.batch, rank, count)),
         num_workers=config.workers,
         prefetch_factor=4 if config.workers else None,
@@ -172,8 +176,9 @@ class Trainer:
                     f"{config.net!r} {dict(config.sizes)}; use another folder"
                 )
         self.config = config
-        if config.batch % self.crew.count:
-            raise ParameterError(f"batch = {config.batch} cannot be shared evenly by {self.crew.count} devices")
+        if config.batch % (self.crew.count * config.accumulate):
+            shares = f" with accumulate = {config.accumulate}" if config.accumulate > 1 else ""
+            raise ParameterError(f"batch = {config.batch} cannot be shared evenly by {self.crew.count} devices{shares}")
         self.device = self.crew.device
         self.bfloat16 = config.bf16 and computes_bfloat16(self.device)
         torch.manual_seed(config.seed)
@@ -301,8 +306,9 @@ class Trainer:
         began = time.monotonic()
         saved = began
         share = (self.crew.rank, self.crew.count)
-        for batch in () if self.finished else batches(self.mixer, c, self.step, last, *share):
-            value = self._train_step(batch)
+        parts = iter(()) if self.finished else batches(self.mixer, c, self.step, last, *share)
+        while (first := next(parts, None)) is not None:
+            value = self._train_step(itertools.chain((first,), itertools.islice(parts, c.accumulate - 1)))
             now = time.monotonic()
             self.seconds = self.crew.from_first(self.seconds + now - began)
             began = now
@@ -335,18 +341,23 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             return nets.through(cast(nets.Net, net), self.stft, noisy)
 
-    def _train_step(self, batch: Batch) -> float:
+    def _train_step(self, parts: Iterable[Batch]) -> float:
+        """One step on a batch that comes in ``accumulate`` parts: their gradients are averaged."""
         c = self.config
-        noisy, target, band = (t.to(self.device) for t in batch)
         self.net.train()
-        loss = self.loss(self.enhance(noisy), target, noisy, band)
-        (value,) = self.crew.mean(float(loss.detach()))
-        if not math.isfinite(value):
-            raise ModelError(self._diverged("loss", value))
+        self.optimiser.zero_grad(set_to_none=True)
+        value = 0.0
+        for number, batch in enumerate(parts, 1):
+            noisy, target, band = (t.to(self.device) for t in batch)
+            with self.crew.apart(self.shared, number < c.accumulate):
+                loss = self.loss(self.enhance(noisy), target, noisy, band) / c.accumulate
+                (share,) = self.crew.mean(float(loss.detach()))
+                value += share
+                if not math.isfinite(value):
+                    raise ModelError(self._diverged("loss", value))
+                self.crew.backward(loss)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(c, self.step, self.progress, self._scale)
-        self.optimiser.zero_grad(set_to_none=True)
-        self.crew.backward(loss)
         norm = float(nn.utils.clip_grad_norm_(self.net.parameters(), c.clip_norm))
         if not math.isfinite(norm):
             raise ModelError(self._diverged("gradient", norm))
@@ -487,7 +498,7 @@ class Trainer:
         self.net.load_state_dict(self.averages)
         self.net.eval()
         total, ratio, clips, score, scored = 0.0, 0.0, 0, 0.0, 0
-        part = c.batch // self.crew.count
+        part = c.batch // self.crew.count // c.accumulate
         try:
             with torch.no_grad():
                 for start in range(self.crew.rank * part, c.valid_items, part * self.crew.count):
