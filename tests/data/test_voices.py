@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from unmuffle.data.mix import MixConfig, Mixer
-from unmuffle.data.voices import breathed, sung, whispered
+from unmuffle.data.voices import _cosines, breathed, sung, whispered
 from unmuffle.signal.lpc import lpc_autocorrelation
 
 RATE = 16000
@@ -64,6 +64,15 @@ def test_a_song_has_the_pitch_of_its_notes() -> None:
         best = max(periodicity(part, f * 2.0 ** (d / 12)) for f in notes for d in np.linspace(-0.5, 0.5, 9))
         assert best > 0.6
     assert periodicity(y, 120.0) < 0.5
+
+
+def test_a_sum_of_cosines_in_closed_form() -> None:
+    rng = np.random.default_rng(4)
+    phase = np.concatenate((2.0 * np.pi * np.cumsum(rng.uniform(0.01, 0.03, 5000)), [0.0, 2.0 * np.pi, 40.0 * np.pi]))
+    count = rng.integers(1, 40, phase.size).astype(np.float64)
+    orders = np.arange(1, 40)[:, np.newaxis]
+    wanted = (np.cos(orders * phase) * (orders <= count)).sum(0)
+    np.testing.assert_allclose(_cosines(phase, count), wanted, atol=1e-8)
 
 
 def test_breath_lies_below_the_voice_and_comes_with_it() -> None:

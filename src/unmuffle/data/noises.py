@@ -50,10 +50,9 @@ def rumble(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
     spectrum *= (1.0 + (hertz / np.float32(top)) ** 2) ** np.float32(-rng.uniform(1.0, 3.0))
     every = float(np.exp(rng.uniform(np.log(0.2), np.log(2.0))))
     knots = int(n / sample_rate / every) + 2
-    swell = rng.normal(0.0, float(rng.uniform(0.0, 1.0)), knots)
-    level = np.exp(np.interp(np.linspace(0, knots - 1, n), np.arange(knots), swell))
+    level = np.exp(_lines(rng.normal(0.0, float(rng.uniform(0.0, 1.0)), knots), n).astype(np.float32))
     noise = fft.irfft(spectrum, n) if n > 1 else spectrum.real
-    return np.asarray(noise / max(float(np.sqrt(np.mean(noise**2))), 1e-9) * level, np.float32)
+    return np.asarray(noise * np.float32(1.0 / max(float(np.sqrt(np.mean(noise**2))), 1e-9)) * level, np.float32)
 
 
 def tones(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
@@ -66,16 +65,39 @@ def tones(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
     return (others[draw] if draw < len(others) else _whine)(n, sample_rate, rng)
 
 
-def _stack(pitch: NDArray[np.float64], sample_rate: int, levels: NDArray[np.float64]) -> NDArray[np.float64]:
+def _stack(pitch: NDArray[np.float64], sample_rate: int, levels: NDArray[np.float64]) -> Signal:
     """Harmonics of a moving pitch in Hz, each as loud as ``levels`` says, those above half the rate left out."""
-    phase = 2.0 * np.pi * np.cumsum(pitch) / sample_rate
-    top = float(np.max(pitch))
-    out = np.zeros(pitch.size)
-    for k, level in enumerate(levels, 1):
-        if k * top >= 0.48 * sample_rate:
-            break
-        out += level * np.sin(k * phase + 2.4 * k * k)  # phases that do not pile up into pulses
+    order = np.arange(1, len(levels) + 1)
+    order = order[order * float(np.max(pitch)) < 0.48 * sample_rate]
+    # Harmonics are powers of one rotation, and their sum a polynomial of it (Horner): an eighth of the time of sines.
+    turn = _rotation(np.cumsum(pitch) / sample_rate)
+    out = np.zeros(pitch.size, np.complex64)
+    # Phases that do not pile up into pulses.
+    for factor in (levels[: order.size] * np.exp(2.4j * order**2)).astype(np.complex64)[::-1]:
+        out += factor
+        out *= turn
+    return out.imag.copy()
+
+
+def _rotation(cycles: NDArray[np.float64]) -> NDArray[np.complex64]:
+    """``exp(2 pi i cycles)``."""
+    angle = _angle(cycles)
+    out = np.empty(angle.shape, np.complex64)
+    out.real = np.cos(angle)
+    out.imag = np.sin(angle)
     return out
+
+
+def _angle(cycles: NDArray[np.float64]) -> Signal:
+    """Radians from 0 to 2 pi: whole cycles are left out while precision is double."""
+    return ((cycles - np.floor(cycles)) * (2.0 * np.pi)).astype(np.float32)
+
+
+def _lines(values: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """``n`` samples on straight lines through evenly spaced ``values``."""
+    length = -(-n // (values.size - 1))
+    steps = np.diff(values)[:, np.newaxis] * (np.arange(length) / length)
+    return (values[:-1, np.newaxis] + steps).ravel()[:n]
 
 
 def _pattern(n: int, sample_rate: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -125,15 +147,15 @@ def _engine(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
     """Harmonics of 20 to 200 Hz whose pitch drifts by some per cent, and noise in time with it."""
     base = float(np.exp(rng.uniform(np.log(20.0), np.log(200.0))))
     knots = int(n / sample_rate) + 2
-    drift = np.interp(np.linspace(0, knots - 1, n), np.arange(knots), rng.normal(0.0, 0.05, knots))
-    pitch = base * np.exp(drift)
+    pitch = base * np.exp(_lines(rng.normal(0.0, 0.05, knots), n))
     count = int(rng.integers(8, 40))
     slope = float(rng.uniform(0.3, 1.5))
     levels = rng.uniform(0.1, 1.0, count) / np.arange(1, count + 1) ** slope
     out = _stack(pitch, sample_rate, levels)
-    beat = 0.5 + 0.5 * np.sin(2.0 * np.pi * np.cumsum(pitch) / sample_rate)
-    rush = rng.standard_normal(n) * beat ** float(rng.uniform(0.0, 4.0))
-    return np.asarray(out + float(rng.uniform(0.0, 0.5)) * np.std(out) * rush, np.float32)
+    beat = np.float32(0.5) + np.float32(0.5) * np.sin(_angle(np.cumsum(pitch) / sample_rate))
+    rush = rng.standard_normal(n, np.float32) * beat ** np.float32(rng.uniform(0.0, 4.0))
+    out += np.float32(float(rng.uniform(0.0, 0.5)) * float(np.std(out))) * rush
+    return out
 
 
 def _whine(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
@@ -144,15 +166,14 @@ def _whine(n: int, sample_rate: int, rng: np.random.Generator) -> Signal:
     base = float(np.exp(rng.uniform(np.log(100.0), np.log(1500.0))))
     harmonic, top = rng.random() < 0.5, min(6000.0, 0.4 * sample_rate)
     knots = int(n / sample_rate) + 2
-    grid, places = np.linspace(0, knots - 1, n), np.arange(knots)
-    out = np.zeros(n)
+    out = np.zeros(n, np.float32)
     for k in range(1, int(rng.integers(2, 8))):
         hertz = k * base if harmonic else float(np.exp(rng.uniform(np.log(100.0), np.log(top))))
         if hertz >= 0.48 * sample_rate:
             continue
-        pitch = hertz * np.exp(np.interp(grid, places, rng.normal(0.0, 0.002 * rng.random(), knots)))
-        level = float(rng.uniform(-20.0, 0.0)) + np.interp(grid, places, rng.normal(0.0, 2.0 * rng.random(), knots))
-        phase = 2.0 * np.pi * (np.cumsum(pitch) / sample_rate + rng.random())
-        out += 10.0 ** (level / 20.0) * np.sin(phase)
-    hiss = 10.0 ** (float(rng.uniform(-50.0, -10.0)) / 20.0) * rng.standard_normal(n)
-    return np.asarray(out + hiss, np.float32)
+        pitch = _lines(hertz * (1.0 + rng.normal(0.0, 0.002 * rng.random(), knots)), n)
+        level = _lines(float(rng.uniform(-20.0, 0.0)) + rng.normal(0.0, 2.0 * rng.random(), knots), n)
+        loud = np.exp(level.astype(np.float32) * np.float32(np.log(10.0) / 20.0))
+        out += loud * np.sin(_angle(np.cumsum(pitch) / sample_rate + rng.random()))
+    out += np.float32(10.0 ** (float(rng.uniform(-50.0, -10.0)) / 20.0)) * rng.standard_normal(n, np.float32)
+    return out

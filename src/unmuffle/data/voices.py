@@ -44,17 +44,20 @@ def sung(x: Signal, sample_rate: int, rng: np.random.Generator, slower: int = 3)
 
     A note is half a second. Arguments as of :func:`whispered`; as many samples, so only the first part is heard.
     """
-    n = x.size * slower
     note = sample_rate // 2
-    notes = 220.0 * 2.0 ** (rng.choice((0, 2, 4, 5, 7, 9, 12), n // note + 1) / 12.0)
-    time = np.arange(n) / sample_rate
-    pitch = np.repeat(notes, note)[:n] * 2.0 ** (0.5 / 12.0 * np.sin(2.0 * np.pi * 5.5 * time))
-    phase = 2.0 * np.pi * np.cumsum(pitch) / sample_rate
-    top = 0.475 * sample_rate
-    source = np.zeros(n)
-    for k in range(1, int(top / 220.0) + 1):
-        source += np.cos(k * phase) * (k * pitch < top)
-    return _excited(x, source / max(float(np.std(source)), 1e-9), sample_rate, slower)[: x.size]
+    notes = 220.0 * 2.0 ** (rng.choice((0, 2, 4, 5, 7, 9, 12), x.size // note + 1) / 12.0)
+    time = np.arange(x.size) / sample_rate
+    pitch = np.repeat(notes, note)[: x.size] * 2.0 ** (0.5 / 12.0 * np.sin(2.0 * np.pi * 5.5 * time))
+    source = _cosines(2.0 * np.pi * np.cumsum(pitch) / sample_rate, np.floor(0.475 * sample_rate / pitch))
+    return _excited(x, source / max(float(np.std(source)), 1e-9), sample_rate, slower)
+
+
+def _cosines(phase: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.float64]:
+    r""":math:`\sum_{k=1}^{K} \cos k\phi = \sin(K\phi/2) \cos((K+1)\phi/2) / \sin(\phi/2)`, K where phi is nothing."""
+    half = 0.5 * np.remainder(phase + np.pi, 2.0 * np.pi) - 0.5 * np.pi  # -pi/2 .. pi/2: nothing only at zero
+    below = np.sin(half)
+    near = np.abs(below) < 1e-6
+    return np.where(near, count, np.sin(count * half) * np.cos((count + 1.0) * half) / np.where(near, 1.0, below))
 
 
 def breathed(x: Signal, sample_rate: int, rng: np.random.Generator) -> Signal:
@@ -84,28 +87,28 @@ def breathed(x: Signal, sample_rate: int, rng: np.random.Generator) -> Signal:
         wave = np.sin(2.0 * np.pi * (pitch * since + rng.random())) * np.exp(-since / decay)
         pops[at:] += float(np.exp(rng.normal(0.0, 0.7))) * np.minimum(since * rate / 2.0, 1.0) * wave
     breath = float(rng.uniform(0.0, 1.0)) * breath + float(rng.uniform(0.5, 3.0)) * pops
-    low = resample(breath, x.size)
+    low = resample(breath.astype(np.float32), x.size)  # in single precision, as all that is long here
     low -= low.mean()
     share = 10.0 ** (-float(rng.uniform(4.0, 30.0)) / 20.0) * np.sqrt(power.sum() / max(np.square(low).sum(), 1e-12))
     return np.asarray(x + share * low, np.float32)
 
 
 def _excited(x: Signal, source: NDArray[np.float64], sample_rate: int, slower: int = 1) -> Signal:
-    """``source`` (unit variance) through the envelopes of ``x``, each held for ``slower`` hops."""
+    """``source`` (unit variance) through the envelopes of ``x``, each held for ``slower`` hops; as many samples."""
     from scipy.signal import lfilter
 
     hop, size = round(_HOP_S * sample_rate), round(_FRAME_S * sample_rate)
     padded = np.pad(x.astype(np.float64), (size // 2, size))
-    count = -(-x.size // hop)
+    step = hop * slower
+    count = -(-source.size // step)
     frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop][:count] * np.hanning(size)
     model = lpc_autocorrelation(frames, _ORDER, sample_rate=sample_rate)
     residual = np.sqrt(model.error / _POWER_OF_HANN)
-    step = hop * slower
-    out = np.zeros(count * step)
-    source = np.pad(source, (0, out.size - source.size))
+    before = np.concatenate((residual[:1], residual[:-1]))
+    ramps = np.linspace(before, residual, step, axis=1).ravel()[: source.size]
+    driven = np.pad(ramps * source, (0, count * step - source.size)).reshape(count, step)
+    out = np.empty_like(driven)
     state = np.zeros(_ORDER)
-    for i, (predictor, level) in enumerate(zip(model.coefficients, residual, strict=True)):
-        ramp = np.linspace(residual[max(i - 1, 0)], level, step)
-        part = slice(i * step, (i + 1) * step)
-        out[part], state = lfilter([1.0], predictor, ramp * source[part], zi=state)
-    return out[: x.size * slower].astype(np.float32)
+    for i, predictor in enumerate(model.coefficients):
+        out[i], state = lfilter([1.0], predictor, driven[i], zi=state)
+    return out.ravel()[: source.size].astype(np.float32)
