@@ -344,6 +344,9 @@ def test_a_fixed_block_size_is_kept():
         ({"sample_rate": 16000, "channels": 65}, ShapeError),
         ({"sample_rate": 16000, "block_size": 0}, ParameterError),
         ({"sample_rate": 16000, "block_size": 1.5}, ParameterError),
+        ({"sample_rate": 16000, "usual_size": 0}, ParameterError),
+        ({"sample_rate": 16000, "usual_size": "20ms"}, ParameterError),
+        ({"sample_rate": 16000, "block_size": 160, "usual_size": 160}, ParameterError),
     ],
 )
 def test_streams_that_cannot_be_are_refused(kwargs, error):

@@ -374,7 +374,9 @@ class Enhancer(abc.ABC):
     def kernel(self, sample_rate: int, channels: int) -> Kernel:
         """Make the running part (for authors; users call :meth:`stream`)."""
 
-    def stream(self, sample_rate: int, channels: int = 1, *, block_size: int | None = None) -> Stream:
+    def stream(
+        self, sample_rate: int, channels: int = 1, *, block_size: int | None = None, usual_size: int | None = None
+    ) -> Stream:
         """Start a stream.
 
         Args:
@@ -383,13 +385,24 @@ class Enhancer(abc.ABC):
             block_size: the fixed size of the blocks that :meth:`Stream.process_block` will get, if
                 it is known: the delay is then as small as that size allows, and the method can get ready for
                 blocks of that size. ``process`` takes any size.
+            usual_size: of blocks whose size is not fixed: about how many samples they will hold. The method gets
+                ready for such blocks; result and delay do not depend on it.
 
         Raises:
             SampleRateError, ShapeError: rate or channels out of range.
-            ParameterError: a parameter that has no meaning at this sample rate.
+            ParameterError: a parameter that has no meaning at this sample rate, or both sizes are given.
         """
         rate, count = check_rate(sample_rate), check_channels(channels)
-        return Stream(self.kernel(rate, count), rate, block_size, self.key())
+        if block_size is not None and usual_size is not None:
+            raise ParameterError(f"block_size = {block_size!r} and usual_size = {usual_size!r}: give one of the two")
+        for name, size in (("block_size", block_size), ("usual_size", usual_size)):
+            if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
+                raise ParameterError(f"{name} = {size!r}; give a number of samples, 1 or more")
+        kernel = self.kernel(rate, count)
+        expected = usual_size if block_size is None else block_size
+        if expected is not None:
+            kernel.expect(expected)
+        return Stream(kernel, rate, block_size, self.key())
 
     def warm(self) -> None:  # noqa: B027 - most methods have nothing to load
         """Load now what the first block would load: machine code, for instance.
@@ -453,10 +466,6 @@ class Stream:
     """
 
     def __init__(self, kernel: Kernel, sample_rate: int, block_size: int | None, key: str) -> None:
-        if block_size is not None and (not isinstance(block_size, int) or block_size < 1):
-            raise ParameterError(f"block_size = {block_size!r}; give a number of samples, 1 or more")
-        if block_size is not None:
-            kernel.expect(block_size)
         self.sample_rate = sample_rate
         self.channels = kernel.channels
         self.channels_out = kernel.channels_out

@@ -21,6 +21,7 @@ from ..quality.fallback import guard_for
 from ..signal.blocks import Samples
 
 _FULL = 32768.0
+_USUAL_S = 0.02  # what programs hand over at a time, more or less
 
 
 class Blocks:
@@ -67,7 +68,8 @@ class Blocks:
 
     def _made(self, rate: int, channels: int, size: int | None) -> Stream:
         guard = guard_for(self._enhancer, rate, channels, size, behind_s=1.0)
-        stream = guard.stream(rate, channels, block_size=size)
+        usual = max(round(_USUAL_S * rate), 1) if size is None else None
+        stream = guard.stream(rate, channels, block_size=size, usual_size=usual)
         if stream.channels_out != channels:
             raise ShapeError(f"{self._enhancer.name} makes fewer channels; choose another method here")
         stream.set_strength(self.strength_db)

@@ -19,6 +19,7 @@ from unmuffle.enhancers.neural.model import Lane, Model, shipped
 from unmuffle.enhancers.neural.model import load as load_file
 from unmuffle.enhancers.neural.network import NeuralEnhancer
 from unmuffle.enhancers.neural.weights import initialisers
+from unmuffle.integrations.blocks import Blocks
 
 CLOSE = 3e-7  # a millionth of the input's peak
 
@@ -121,9 +122,11 @@ def test_streams_of_short_blocks_are_the_whole(name: str, rate: int, block_ms: f
     assert np.max(np.abs(y[stream.latency_samples :][: x.size] - whole)) < CLOSE
 
 
-def test_any_other_blocks_may_come() -> None:
+@pytest.mark.parametrize("size", [{"block_size": 160}, {"usual_size": 320}])
+def test_any_other_blocks_may_come(size: dict[str, int]) -> None:
     x, rng = noise(2.0), np.random.default_rng(1)
-    stream = load("live").stream(16_000, block_size=160)
+    stream = load("live").stream(16_000, **size)
+    assert isinstance(stream._kernel._lane, native.Native)
     parts, at = [], 0
     while at < x.size:
         size = int(rng.choice([1, 40, 160, 161, 700, 5000]))
@@ -131,6 +134,23 @@ def test_any_other_blocks_may_come() -> None:
         at += size
     y = np.concatenate([*parts, stream.flush()])[stream.latency_samples :][: x.size]
     assert np.max(np.abs(y - run_offline(load("live"), x, 16_000))) < CLOSE
+
+
+def test_a_usual_size_changes_neither_delay_nor_state() -> None:
+    plain, told = load("live").stream(48_000), load("live").stream(48_000, usual_size=960)
+    assert told.block_latency_samples == plain.block_latency_samples
+    told.process_block(noise(0.5, 48_000))
+    plain.restore(told.state())
+    x = noise(0.5, 48_000, 5)
+    assert np.max(np.abs(plain.process_block(x) - told.process_block(x))) < CLOSE
+
+
+def test_programs_that_push_blocks_of_any_size_get_it_too() -> None:
+    blocks, x = Blocks("live"), noise(1.0, 48_000)
+    y = np.concatenate([blocks.process(x[np.newaxis, i : i + 960], 48_000) for i in range(0, x.size, 960)], axis=1)
+    assert isinstance(blocks._stream._kernel._branches["main"].kernel._lane, native.Native)
+    late = round(blocks.latency_ms * 48)
+    assert np.max(np.abs(y[0, late:] - run_offline(load("live"), x, 48_000)[:-late])) < CLOSE
 
 
 def test_a_stream_goes_on_elsewhere() -> None:
