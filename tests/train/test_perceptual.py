@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -9,7 +10,10 @@ torch = pytest.importorskip("torch")
 
 from unmuffle.errors import MissingExtraError, ModelError, ParameterError  # noqa: E402
 from unmuffle.evaluate import dnsmos as reference  # noqa: E402
+from unmuffle.signal.stft import StftSpec  # noqa: E402
+from unmuffle.train.losses import Combined, LossWeights  # noqa: E402
 from unmuffle.train.perceptual import Disturbance, Opinion, Stoi, third_octaves  # noqa: E402
+from unmuffle.train.stft import Stft  # noqa: E402
 
 
 def voice(seconds: float, rate: int) -> np.ndarray:
@@ -143,6 +147,17 @@ def test_opinion_is_what_dnsmos_says(rng: np.random.Generator, snr_db: float) ->
     # Nor does it hear the level, or more clips than one in eight.
     many = torch.cat([0.3 * tensor(y), torch.randn(7, y.size)])
     assert float(exact(many, 0.3 * tensor(x).expand(8, -1))) == pytest.approx(lack, abs=1e-3)
+
+
+@needs_dnsmos
+def test_a_recipe_says_how_many_clips_have_an_opinion(rng: np.random.Generator) -> None:
+    target = tensor(np.stack([voice(0.5, 16000)] * 6).astype(np.float32))
+    estimate = (target + 0.01 * torch.randn(target.shape)).requires_grad_()
+    weights = LossWeights(**{f.name: float(f.name == "opinion") for f in fields(LossWeights)})
+    for every, heard in ((8, 1), (3, 2), (1, 6)):
+        loss = Combined(Stft(StftSpec().at(16000)), weights, opinion_every=every)
+        (slope,) = torch.autograd.grad(loss(estimate, target, estimate.detach(), torch.full((6,), 8000.0)), estimate)
+        assert [bool(s.any()) for s in slope] == [True] * heard + [False] * (6 - heard)
 
 
 @needs_dnsmos

@@ -47,6 +47,7 @@ def test_whole_numbers_are_fine_for_floats(tmp_path: Path) -> None:
         ("bf16 = 1", ParameterError, "bf16"),
         ("batch = 3\nepoch_items = 8", ParameterError, "multiple"),
         ("accumulate = 0", ParameterError, "accumulate"),
+        ("opinion_every = 0", ParameterError, "opinion_every"),
         ("batch = 8\naccumulate = 3", ParameterError, "multiple"),
         ("learning_rate = -1.0", ParameterError, "learning_rate"),
         ('schedule = "linear"', ParameterError, "schedule"),

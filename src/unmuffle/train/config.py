@@ -68,6 +68,8 @@ class TrainConfig:
         save_minutes: between two checkpoints within an epoch.
         workers: processes that make mixtures; 0 makes them in the training process.
         seed: of the weights; that of the mixtures is ``mix.seed``.
+        opinion_every: with ``loss.opinion``, of so many mixtures of a batch (of a part of it, if there are parts) one
+            is heard, and at least one: it costs more than all other losses together.
         mix: how mixtures are made.
         loss: weights of the parts of the loss.
     """
@@ -98,11 +100,12 @@ class TrainConfig:
     save_minutes: float = 3.0
     workers: int = 0
     seed: int = 0
+    opinion_every: int = 8
     mix: MixConfig = field(default_factory=MixConfig)
     loss: LossWeights = field(default_factory=LossWeights)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "accumulate", "epoch_items", "valid_items", "keep"):
+        for name in ("steps", "batch", "accumulate", "epoch_items", "valid_items", "keep", "opinion_every"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ParameterError(f"{name} = {value!r}; give a whole number, 1 or more")

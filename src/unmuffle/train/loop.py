@@ -190,7 +190,7 @@ class Trainer:
                 "pack the recordings at that rate"
             )
         self.stft = Stft(self.api.spec.at(pool.sample_rate)).to(self.device)
-        self.loss = Combined(self.stft, config.loss).to(self.device)
+        self.loss = Combined(self.stft, config.loss, opinion_every=config.opinion_every).to(self.device)
         self.mixer: Source = mixer or Mixer(pool, config.mix, "train")
         self.valid_mixer = Mixer(pool, config.mix, "valid")
         self.optimiser = torch.optim.AdamW(

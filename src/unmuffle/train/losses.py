@@ -206,9 +206,10 @@ class Combined(nn.Module):
     Args:
         stft: of the network.
         weights: of the parts.
+        opinion_every: of so many clips one is heard for ``opinion``.
     """
 
-    def __init__(self, stft: Stft, weights: LossWeights | None = None) -> None:
+    def __init__(self, stft: Stft, weights: LossWeights | None = None, *, opinion_every: int = 8) -> None:
         super().__init__()
         self.stft = stft
         self.weights = weights or LossWeights()
@@ -216,7 +217,7 @@ class Combined(nn.Module):
         self.multi = MultiResolution(rate)
         self.stoi = Stoi(rate) if self.weights.stoi else None
         self.disturbance = Disturbance(rate) if self.weights.disturbance else None
-        self.opinion = Opinion(rate) if self.weights.opinion else None
+        self.opinion = Opinion(rate, every=opinion_every) if self.weights.opinion else None
 
     def forward(self, estimate: Tensor, target: Tensor, noisy: Tensor, band_hz: Tensor) -> Tensor:
         """Loss of waveforms; ``noisy`` only sets the scale."""
