@@ -46,8 +46,11 @@ if TYPE_CHECKING:
 _FEW = 8
 """Frames of a short block, at most: machine code, one by one, is quicker for them than the graph all at once."""
 
-_CHUNK = 64
-"""Frames of one call: what they need fits the cache of a core, and the calls do not matter."""
+_PIECE = 64
+"""Frames of one call of the graph: what they need fits the cache of a core, and the calls do not matter."""
+
+_CHUNK = 8 * _PIECE
+"""Frames that are transformed at once: some seconds."""
 
 _WAVE_CHUNK_S = 4
 
@@ -114,6 +117,7 @@ class NetworkKernel(SpectralKernel):
         self._lane: Lane | Native = model.lane(channels if self._linked else 1)
         self._prepared = _desk(self._lane.given, frames.bins)
         self._singly = 1  # frames at once that go through the lane one by one
+        self._piece = _PIECE if facts.causal else 1 << 62
 
     def expect(self, block: int) -> None:
         """Of blocks of a few frames: the frame as machine code, where there is some."""
@@ -134,7 +138,7 @@ class NetworkKernel(SpectralKernel):
         return self.model.initial(self.channels if self._linked else 1)
 
     def step(self, x: Samples, state: Any) -> tuple[Samples, Any]:
-        """Any number of hops, a second or so at a time."""
+        """Any number of hops, some seconds at a time."""
         size = _CHUNK * self.granularity
         if x.shape[1] <= size or not self.model.facts.causal:
             return super().step(x, state)
@@ -175,10 +179,11 @@ class NetworkKernel(SpectralKernel):
         channels, count, bins = spectrum.shape
         known = min(bins, self._bins)
         several = not isinstance(state, dict)
-        if not several and 1 < count <= self._singly:
+        piece = 1 if count <= self._singly else self._piece
+        if not several and count > piece:
             made = np.empty_like(spectrum)
-            for i in range(count):
-                made[:, i : i + 1], state = self._through(spectrum[:, i : i + 1], state)
+            for i in range(0, count, piece):
+                made[:, i : i + piece], state = self._through(spectrum[:, i : i + piece], state)
             return made, state
         lane = self._lane if count == 1 and not several else None
         rows: NDArray[np.float32] = lane.given if lane else np.zeros((channels, count, 2, self._bins), np.float32)
