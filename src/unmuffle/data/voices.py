@@ -53,8 +53,8 @@ def sung(x: Signal, sample_rate: int, rng: np.random.Generator, slower: int = 3)
 
 
 def _cosines(phase: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.float64]:
-    r""":math:`\sum_{k=1}^{K} \cos k\phi = \sin(K\phi/2) \cos((K+1)\phi/2) / \sin(\phi/2)`, K where phi is nothing."""
-    half = 0.5 * np.remainder(phase + np.pi, 2.0 * np.pi) - 0.5 * np.pi  # -pi/2 .. pi/2: nothing only at zero
+    r""":math:`\sum_{k=1}^{K} \cos k\phi = \sin(K\phi/2) \cos((K+1)\phi/2) / \sin(\phi/2)`, K where phi is 0."""
+    half = 0.5 * np.remainder(phase + np.pi, 2.0 * np.pi) - 0.5 * np.pi  # -pi/2 .. pi/2
     below = np.sin(half)
     near = np.abs(below) < 1e-6
     return np.where(near, count, np.sin(count * half) * np.cos((count + 1.0) * half) / np.where(near, 1.0, below))
