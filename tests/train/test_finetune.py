@@ -13,9 +13,9 @@ from unmuffle.data import manifest, pool  # noqa: E402
 from unmuffle.data.mix import Blend, MixConfig, Mixer  # noqa: E402
 from unmuffle.data.pool import Pool  # noqa: E402
 from unmuffle.errors import ModelError, ParameterError  # noqa: E402
-from unmuffle.train import checkpoint  # noqa: E402
+from unmuffle.train import checkpoint, presets  # noqa: E402
 from unmuffle.train.config import TrainConfig  # noqa: E402
-from unmuffle.train.finetune import Joined, finetune  # noqa: E402
+from unmuffle.train.finetune import GENTLE, Joined, finetune  # noqa: E402
 from unmuffle.train.loop import Trainer  # noqa: E402
 
 RECIPE = TrainConfig(
@@ -130,3 +130,10 @@ def test_what_forgets_is_drawn_back_towards_the_start(
     for name, value in end.items():
         if value.is_floating_point():
             torch.testing.assert_close(kept[name], start[name] + done.way * (value - start[name]))
+
+
+def test_a_network_of_large_steps_is_tuned_in_small_ones() -> None:
+    """A recipe whose batches came in parts that do not divide those of fine-tuning."""
+    large = dataclasses.replace(RECIPE, batch=240, accumulate=30, epoch_items=240)
+    recipe = presets.layered(large.to_dict(), GENTLE, {})
+    assert (recipe.batch, recipe.accumulate) == (16, 1)

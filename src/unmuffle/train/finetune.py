@@ -49,6 +49,7 @@ GENTLE = {
     "steps": 800,
     "budget_minutes": 0.0,
     "batch": 16,
+    "accumulate": 1,
     "epoch_items": 1600,
     "valid_items": 64,
     "learning_rate": 3e-4,
