@@ -177,7 +177,7 @@ def section(data: dict[str, Any]) -> list[str]:
             rows.append([f"`{method}`", f"`{name}`; `{LIKE[name]}`", *cells])
     if rows:
         lines += [
-            f"`{YARDSTICK}`, which learned from no recording, gains less here as well: the sets are harder. How much "
+            f"What can be gained depends on the set, also for `{YARDSTICK}`, which learned from no recording. How much "
             f"better than `{YARDSTICK}` each network is, pair by pair: here; on the development set (the difference "
             f"with its 95 % interval). {within} of {count} differences lie within their intervals.",
             "",

@@ -46,7 +46,7 @@ class TrainConfig:
             (such a run cannot be repeated bit by bit, as a slower machine makes fewer steps).
         batch: mixtures a step.
         accumulate: parts in which a batch is computed, one after another, their gradients averaged: large steps in
-            the memory of small ones. What :mod:`.crew` says of parts holds for them as well.
+            little more memory than small ones. What :mod:`.crew` says of parts holds for them as well.
         epoch_items: mixtures between two validations.
         valid_items: mixtures of each validation, always the same ones.
         learning_rate, final_rate: at the end of the warm-up, and as a share of it at the end.

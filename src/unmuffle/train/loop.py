@@ -23,7 +23,7 @@ import dataclasses
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -307,8 +307,8 @@ class Trainer:
         saved = began
         share = (self.crew.rank, self.crew.count)
         parts = iter(()) if self.finished else batches(self.mixer, c, self.step, last, *share)
-        while (first := next(parts, None)) is not None:
-            value = self._train_step(itertools.chain((first,), itertools.islice(parts, c.accumulate - 1)))
+        while step := list(itertools.islice(parts, c.accumulate)):
+            value = self._train_step(step)
             now = time.monotonic()
             self.seconds = self.crew.from_first(self.seconds + now - began)
             began = now
@@ -341,7 +341,7 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             return nets.through(cast(nets.Net, net), self.stft, noisy)
 
-    def _train_step(self, parts: Iterable[Batch]) -> float:
+    def _train_step(self, parts: list[Batch]) -> float:
         """One step on a batch that comes in ``accumulate`` parts: their gradients are averaged."""
         c = self.config
         self.net.train()
@@ -349,8 +349,8 @@ class Trainer:
         value = 0.0
         for number, batch in enumerate(parts, 1):
             noisy, target, band = (t.to(self.device) for t in batch)
-            with self.crew.apart(self.shared, number < c.accumulate):
-                loss = self.loss(self.enhance(noisy), target, noisy, band) / c.accumulate
+            with self.crew.apart(self.shared, number < len(parts)):
+                loss = self.loss(self.enhance(noisy), target, noisy, band) / len(parts)
                 (share,) = self.crew.mean(float(loss.detach()))
                 value += share
                 if not math.isfinite(value):
