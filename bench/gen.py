@@ -35,6 +35,7 @@ QUESTIONS = (
     "held_out",
     "hard_noises",
     "speed",
+    "long_files",
     "memory",
     "startup",
     "codecs",

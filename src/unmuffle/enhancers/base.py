@@ -90,7 +90,7 @@ class Kernel(abc.ABC):
     def expect(self, block: int) -> None:  # noqa: B027 - most kernels have nothing to prepare
         """Blocks of this many samples will come, one after the other: prepare what makes them quick.
 
-        Only a hint, given before the first block: any others may come as well.
+        Or, in some blocks, a recording of so many. Only a hint, given before the first block: any may come as well.
         """
 
     @abc.abstractmethod
@@ -385,8 +385,9 @@ class Enhancer(abc.ABC):
             block_size: the fixed size of the blocks that :meth:`Stream.process_block` will get, if
                 it is known: the delay is then as small as that size allows, and the method can get ready for
                 blocks of that size. ``process`` takes any size.
-            usual_size: of blocks whose size is not fixed: about how many samples they will hold. The method gets
-                ready for such blocks; result and delay do not depend on it.
+            usual_size: of blocks whose size is not fixed: about how many samples they will hold, or, of a recording
+                that is there as a whole, how many it holds. The method gets ready for them; result (to 1e-6) and delay
+                do not depend on it.
 
         Raises:
             SampleRateError, ShapeError: rate or channels out of range.
@@ -822,7 +823,7 @@ def run_offline(enhancer: Enhancer, x: Any, sample_rate: int, *, strength_db: fl
         sample-aligned with it.
     """
     signal = as_block(x)
-    stream = enhancer.stream(sample_rate, signal.shape[0])
+    stream = enhancer.stream(sample_rate, signal.shape[0], usual_size=signal.shape[1] or None)
     stream.set_strength(strength_db)
     blocks = (signal[:, i : i + OFFLINE_BLOCK] for i in range(0, signal.shape[1], OFFLINE_BLOCK))
     empty = np.zeros((stream.channels_out, 0), np.float32)

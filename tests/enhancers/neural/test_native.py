@@ -1,4 +1,4 @@
-"""A frame as machine code: the same network, wherever it is used, and the graph wherever it is not."""
+"""Frames as machine code: the same network, wherever it is used, and the graph wherever it is not."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 
 pytest.importorskip("numba")
 
-from unmuffle import load
+from unmuffle import enhance_file, load
 from unmuffle.enhancers import compiling
 from unmuffle.enhancers.base import run_offline
-from unmuffle.enhancers.neural import native
+from unmuffle.enhancers.neural import native, network
 from unmuffle.enhancers.neural.model import Lane, Model, shipped
 from unmuffle.enhancers.neural.model import load as load_file
 from unmuffle.enhancers.neural.network import NeuralEnhancer
@@ -33,41 +33,61 @@ def noise(seconds: float, rate: int = 16_000, seed: int = 0) -> np.ndarray:
     return (0.3 * x / np.max(np.abs(x))).astype(np.float32)
 
 
-def scratch(size: int) -> tuple[np.ndarray, np.ndarray]:
-    y = np.zeros(size, np.float32)
-    return y, y.view(np.int32)
-
-
-def test_the_sigmoid() -> None:
-    x = np.concatenate([np.linspace(-120, 120, 20_001), [0.0, -1e30, 1e30]]).astype(np.float32)
-    got = x.copy()
-    native._sigmoids(got, *scratch(x.size))
-    wanted = 1.0 / (1.0 + np.exp(np.clip(-x.astype(np.float64), -87, 87)))
-    error = np.abs(got / wanted - 1.0)
-    assert np.max(error) < 5e-6
-    assert np.max(error[np.abs(x) < 12]) < 1e-6
+def test_the_exponential() -> None:
+    x = np.concatenate([np.linspace(-30, 30, 20_001), [0.0, -1e30, 1e30]]).astype(np.float32)
+    got = np.array([native._falling(v) for v in x])
+    wanted = np.exp(-np.clip(x.astype(np.float64), -25, 25))
+    assert np.max(np.abs(got / wanted - 1.0)) < 3e-6
 
 
 def test_the_power() -> None:
-    x = np.logspace(-37, 37, 30_001).astype(np.float32)
-    got = x.copy()
-    native._powers(got, *scratch(x.size), np.float32(-0.425))
+    x = np.logspace(-37, 37, 10_001).astype(np.float32)
+    got = np.array([native._power(v, np.float32(-0.425)) for v in x])
     wanted = x.astype(np.float64) ** float(np.float32(-0.425))
     assert np.max(np.abs(got / wanted - 1.0)) < 1e-5
+
+
+def test_the_cell() -> None:
+    """What an LSTM remembers, against its definition; gates that are all open or all shut are no trouble."""
+    rng = np.random.default_rng(0)
+    n = 500
+    g = rng.standard_normal((4, n)) * rng.choice((0.3, 3.0, 30.0, 300.0), (4, n))
+    before = rng.standard_normal(n) * rng.choice((1e-3, 1.0, 20.0), n)
+    i, f, o = (1.0 / (1.0 + np.exp(-np.clip(v, -500, 500))) for v in (g[0], g[1], g[3]))
+    cell = f * before + i * np.tanh(g[2])
+    given = np.concatenate([g[0], g[1], 2.0 * g[2], g[3]]).astype(np.float32)
+    c, h = before.astype(np.float32), np.zeros(n, np.float32)
+    native._remember(given, c, h)
+    assert np.max(np.abs(c - cell) / (1.0 + np.abs(cell))) < 3e-6
+    assert np.max(np.abs(h - o * np.tanh(cell))) < 3e-6
+
+
+@pytest.mark.parametrize("rows", [1, 7, 640, 4000])
+def test_products_in_parts(rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    a, b = (rng.standard_normal(shape).astype(np.float32) for shape in ((rows, 64), (64, 48)))
+    out = np.zeros((rows, 48), np.float32)
+    native._multiply(a, b, out)
+    assert np.allclose(out, a @ b, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["live", "live-low"])
 def test_the_frame_is_the_graph(name: str) -> None:
     model = shipped(name)
-    lane, state = native.native(model), model.initial(1)
+    lane, state = native.native(model, 20), model.initial(1)
     assert lane is not None
     rng = np.random.default_rng(3)
     x = (rng.standard_normal((1, 200, 2, 161)) * 10.0 ** rng.uniform(-4, 1, (1, 200, 1, 1))).astype(np.float32)
     whole, after = model.run(x, state)
-    for i in range(200):
-        lane.given[...] = x[:, i : i + 1]
-        state = lane.run(state)
-        assert np.max(np.abs(lane.answer - whole[:, i : i + 1])) < 1e-5 * np.max(np.abs(x[:, max(i - 2, 0) : i + 1]))
+    start = 0
+    while start < 200:
+        count = min(int(rng.choice([1, 1, 2, 3, 8, 13, 20])), 200 - start)
+        lane.given[:, :count] = x[:, start : start + count]
+        state = lane.run(state, count)
+        for i in range(count):
+            at, peak = start + i, np.max(np.abs(x[:, max(start + i - 2, 0) : start + i + 1]))
+            assert np.max(np.abs(lane.answer[:, i] - whole[:, at])) < 1e-5 * peak
+        start += count
     for key, value in after.items():
         assert np.allclose(state[key], value, atol=1e-4), key
 
@@ -98,16 +118,17 @@ def test_any_sizes(net: str, sizes: dict[str, int]) -> None:
             weight.add_(0.05 * torch.randn_like(weight))
     facts = {"name": "small", "licence": "MIT", "data": {}, "recipe": {"net": net, "sizes": sizes}, "scores": {}}
     model = Model(to_bytes(made, facts), "memory.onnx")
-    lane = native.native(model)
-    assert isinstance(lane, native.Native)
     # Not a number of it is beyond the end: the machine code would not notice.
     code = native._found(model)
     assert code is not None
-    guard = np.full(code.scratch + 64, 7.0, np.float32)
-    lane._rest = (code.weights, guard, guard.view(np.int32), *code.sizes)
-    lane.given[...] = np.random.default_rng(0).standard_normal(lane.given.shape)
-    lane.run(model.initial(1))
-    assert np.all(guard[code.scratch :] == 7.0)
+    for frames in (1, 2, 5, 16):
+        lane = native.native(model, frames)
+        assert isinstance(lane, native.Native)
+        guard = np.full(code.scratch(frames) + 64, 7.0, np.float32)
+        lane._rest = (code.weights, guard, *code.sizes)
+        lane.given[...] = np.random.default_rng(0).standard_normal(lane.given.shape)
+        lane.run(model.initial(1), frames)
+        assert np.all(guard[code.scratch(frames) :] == 7.0)
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000, 48_000])
@@ -178,6 +199,7 @@ def test_only_where_it_helps() -> None:
     assert isinstance(lane(), native.Native)
     assert isinstance(lane(block=None), Lane)
     assert isinstance(lane(block=16_000), Lane)
+    assert isinstance(lane(block=160 * network._LONG), native.Native)
     assert isinstance(lane(channels=2), Lane)
 
 
@@ -219,7 +241,7 @@ def test_one_that_differs_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_sizes_that_do_not_fit_are_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     packed = native._packed
     monkeypatch.setattr(native, "_packed", lambda *args: packed(*args)[:-1])
-    monkeypatch.setattr(native, "_frame", None)
+    monkeypatch.setattr(native, "_frames", None)
     native._found.cache_clear()
     try:
         assert native.native(shipped("live")) is None
@@ -232,7 +254,7 @@ def test_what_cannot_be_compiled_is_not_used(monkeypatch: pytest.MonkeyPatch) ->
         raise compiling.numba.TypingError("as in another version")
 
     monkeypatch.setattr(compiling, "warm", lambda method: None)
-    monkeypatch.setattr(native, "_frame", fails)
+    monkeypatch.setattr(native, "_frames", fails)
     native._found.cache_clear()
     try:
         assert isinstance(load("live").stream(16_000, block_size=160)._kernel._lane, Lane)
@@ -256,7 +278,26 @@ def test_not_without_numba() -> None:
     assert done.stdout.split() == ["Lane", "160"]
 
 
-def test_files_do_not_load_numba(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rate", [8000, 48_000])
+@pytest.mark.parametrize("name", ["live", "live-low"])
+def test_long_files_get_it(name: str, rate: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import soundfile
+
+    x = noise(2.3, rate)
+    soundfile.write(tmp_path / "in.wav", x, rate, subtype="FLOAT")
+    graph = run_offline(load(name), x, rate)
+    made = []
+    assert native.native(shipped(name)) is not None  # from here on nothing is tried out
+    monkeypatch.setattr(network, "_LONG", 200)
+    monkeypatch.setattr(native, "native", lambda *args, own=native.native: made.append(own(*args)) or made[-1])
+    y = run_offline(load(name), x, rate)
+    enhance_file(tmp_path / "in.wav", tmp_path / "out.wav", method=name)
+    assert [type(lane) for lane in made] == [native.Native] * 2
+    assert 0 < np.max(np.abs(y - graph)) < CLOSE  # two ways
+    assert np.max(np.abs(soundfile.read(tmp_path / "out.wav", dtype="float32")[0] - y)) < 1e-7
+
+
+def test_short_files_do_not_load_numba(tmp_path: Path) -> None:
     import soundfile
 
     soundfile.write(tmp_path / "in.wav", noise(1.0), 16_000)

@@ -11,7 +11,7 @@ analysed with a long window and made audible with the last 8 ms of it (asymmetri
 many frames take 2.6 times the time.
 
 Streams of short blocks (``stream(..., block_size=160)``, or ``usual_size``) run as machine code where numba is
-installed; see :mod:`.native`.
+installed, and so do long files; see :mod:`.native`.
 
 ``live`` is better than ``classic`` in PESQ, ESTOI and SI-SDR, and not yet the default: that it will be when it
 is better than the small networks that others ship in every measure; its card says how far it is.

@@ -420,11 +420,12 @@ class Lane:
                 turn.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
             self._turns.append(turn)
 
-    def run(self, state: State) -> State:
+    def run(self, state: State, count: int = 1) -> State:
         """From :attr:`given` to :attr:`answer`.
 
         Args:
             state: any; fastest is the one that the last call returned.
+            count: of frames; a lane holds one.
 
         Returns:
             The new state: arrays that the call after the next writes into.

@@ -1,18 +1,18 @@
-r"""One frame of a ``bandwise`` network as machine code: for streams of 10 ms blocks.
+r"""A ``bandwise`` network as machine code: for streams of 10 ms blocks, and for long files.
 
 onnxruntime runs a graph of a hundred small operators for a frame, and each costs more than its arithmetic. Compiled as
 one function (numba, extra ``[live]`` or ``[kalman]``; see :mod:`..compiling`) the same frame takes less than half the
-time. It computes what ``unmuffle.train.nets.bandwise`` says, from the weights in the network file, one channel and one
-frame at a time; files, many channels and many streams side by side stay with the graph, and so does everything where
-numba is not installed.
+time, and one of many frames three quarters of it. It computes what ``unmuffle.train.nets.bandwise`` says, from the
+weights in the network file, of one channel; short files, many channels and many streams side by side stay with the
+graph, and so does everything where numba is not installed.
 
 That it is the same is not taken for granted: a network is run both ways when it is loaded, and the graph is kept if
 they differ by more than :data:`TOLERANCE`.
 
 Products of matrices are left to BLAS. Exponentials and powers are polynomials here, as those of the C library cannot be
 vectorised: :math:`e^x = 2^m e^r` with a whole :math:`m`, set as bits of the exponent, and a Taylor series for
-:math:`|r| \le \ln(2) / 2` (relative error of a sigmoid below 1e-6 for :math:`|x| < 12`); :math:`\log_2` by the bits of
-its exponent and the series of the inverse hyperbolic tangent for what is left.
+:math:`|r| \le \ln(2) / 2` (relative error below 1e-6); :math:`\log_2` by the bits of its exponent and the series of the
+inverse hyperbolic tangent for what is left.
 """
 
 from __future__ import annotations
@@ -28,13 +28,20 @@ from .model import Model, State
 from .weights import initialisers
 
 Floats = NDArray[np.float32]
-Bits = NDArray[np.int32]
 
 TOLERANCE = 2e-5
 """Largest difference from the graph, as a share of the output's peak."""
 
 BINS, PATCH, PATCHES, FEW, USUAL = 161, 4, 40, 4, 3
 KERNEL = 2 * PATCH
+WIDE = PATCH * (PATCHES + 1)
+
+AHEAD = 2
+"""Frames that are mixed over bands at once, in rows of as many widths: two of 48 are whole vectors."""
+
+_SMALL = 900_000
+"""Products that a matrix product may take: OpenBLAS does up to a million without rearranging, a quarter faster."""
+
 _PROOF_FRAMES = 120
 
 _f = np.float32
@@ -45,7 +52,7 @@ _E2, _E3, _E4, _E5, _E6 = _f(1 / 2), _f(1 / 6), _f(1 / 24), _f(1 / 120), _f(1 / 
 _L1, _L3, _L5, _L7, _L9 = _f(2.885390082), _f(0.961796694), _f(0.577078016), _f(0.412198583), _f(0.320598898)
 _ROOT_2 = _f(1.41421356)
 _0, _1, _2, _HALF = _f(0.0), _f(1.0), _f(2.0), _f(0.5)
-_MOST, _MOST_2 = _f(87.0), _f(125.0)
+_MOST, _MOST_2 = _f(25.0), _f(125.0)
 _MANTISSA, _ONE_BITS, _BIAS, _SHIFT = np.int32(0x7FFFFF), np.int32(0x3F800000), np.int32(127), np.int32(23)
 
 
@@ -55,62 +62,57 @@ def _fast(function: Any) -> Any:
 
 @_fast
 def _exp2(v: Any) -> Any:
-    """``2 ** v`` as a number from 0.7 to 1.42 and, as bits, the whole power of two by which to multiply it."""
+    """``2 ** v`` for ``v`` from -126 to 127."""
     m = np.floor(v + _HALF)
     r = (v - m) * _LN_2
-    return _1 + r * (_1 + r * (_E2 + r * (_E3 + r * (_E4 + r * (_E5 + r * _E6))))), (np.int32(m) + _BIAS) << _SHIFT
+    whole = np.int32((np.int32(m) + _BIAS) << _SHIFT).view(np.float32)
+    return (_1 + r * (_1 + r * (_E2 + r * (_E3 + r * (_E4 + r * (_E5 + r * _E6)))))) * whole
 
 
 @_fast
-def _sigmoids(x: Floats, y: Floats, bits: Bits) -> None:
-    """``x`` becomes ``1 / (1 + exp(-x))``; ``y`` and ``bits`` are the same scratch."""
-    for i in range(x.size):
-        x[i], bits[i] = _exp2(min(max(-x[i], -_MOST), _MOST) * _LOG2_E)
-    for i in range(x.size):
-        x[i] = _1 / (_1 + x[i] * y[i])
+def _falling(x: Any) -> Any:
+    """``exp(-x)``; of what lies beyond +-25, that of 25: three of them can be multiplied."""
+    return _exp2(min(max(-x, -_MOST), _MOST) * _LOG2_E)
 
 
 @_fast
-def _powers(x: Floats, y: Floats, bits: Bits, power: Any) -> None:
-    """``x`` becomes ``x ** power``; it must be above 1.2e-38. ``y`` and ``bits`` are the same scratch."""
-    for i in range(x.size):
-        y[i] = x[i]
-    for i in range(x.size):
-        b = bits[i]
-        x[i] = _f((b >> _SHIFT) - _BIAS)
-        bits[i] = (b & _MANTISSA) | _ONE_BITS
-    for i in range(x.size):
-        high = y[i] > _ROOT_2
-        s = y[i] * _HALF if high else y[i]
-        e = x[i] + _1 if high else x[i]
-        t = (s - _1) / (s + _1)
-        q = t * t
-        v = (e + t * (_L1 + q * (_L3 + q * (_L5 + q * (_L7 + q * _L9))))) * power
-        x[i], bits[i] = _exp2(min(max(v, -_MOST_2), _MOST_2))
-    for i in range(x.size):
-        x[i] = x[i] * y[i]
+def _power(x: Any, power: Any) -> Any:
+    """``x ** power``; ``x`` must be above 1.2e-38."""
+    b = np.float32(x).view(np.int32)
+    e = _f((b >> _SHIFT) - _BIAS)
+    s = np.int32((b & _MANTISSA) | _ONE_BITS).view(np.float32)
+    high = s > _ROOT_2
+    s = s * _HALF if high else s
+    e = e + _1 if high else e
+    t = (s - _1) / (s + _1)
+    q = t * t
+    v = (e + t * (_L1 + q * (_L3 + q * (_L5 + q * (_L7 + q * _L9))))) * power
+    return _exp2(min(max(v, -_MOST_2), _MOST_2))
 
 
 @_fast
-def _remember(
-    g: Floats, c_in: Floats, c_out: Floats, h_out: Floats, rows: int, units: int, y: Floats, bits: Bits
-) -> None:
-    """The rest of an LSTM: ``g`` (rows, 4 * units) holds what goes into gates i, f, twice that of g, and o."""
-    _sigmoids(g.reshape(rows * 4 * units), y, bits)
-    # tanh(x) = 2 sigmoid(2 x) - 1.
-    for r in range(rows):
-        gates = g[r]
-        for u in range(units):
-            at = r * units + u
-            c = gates[units + u] * c_in[at] + gates[u] * (_2 * gates[2 * units + u] - _1)
-            c_out[at] = c
-            h_out[at] = _2 * c
-    _sigmoids(h_out, y, bits)
-    for r in range(rows):
-        gates = g[r]
-        for u in range(units):
-            at = r * units + u
-            h_out[at] = gates[3 * units + u] * (_2 * h_out[at] - _1)
+def _remember(g: Floats, cell: Floats, h: Floats) -> None:
+    """The rest of an LSTM: ``g`` holds what goes into all gates i, then all f, twice that of all g, and all o.
+
+    With e for :func:`_falling`, sigmoid(x) = 1 / (1 + e(x)) and tanh(x) = (1 - e(2 x)) / (1 + e(2 x)): each sum of
+    products is put over one denominator, as a division takes the time of a dozen products.
+    """
+    n = cell.size
+    gate_i, gate_f, gate_g, gate_o = g[:n], g[n : 2 * n], g[2 * n : 3 * n], g[3 * n : 4 * n]
+    for u in range(n):
+        a, b, d = _1 + _falling(gate_i[u]), _1 + _falling(gate_f[u]), _1 + _falling(gate_g[u])
+        c = (cell[u] * (a * d) + b * (_2 - d)) / (a * b * d)
+        cell[u] = c
+        e = _falling(_2 * c)
+        h[u] = (_1 - e) / ((_1 + e) * (_1 + _falling(gate_o[u])))
+
+
+@_fast
+def _multiply(a: Floats, b: Floats, out: Floats) -> None:
+    """``out = a b``, some rows at a time: as many as BLAS multiplies without rearranging the matrices first."""
+    rows = max(1, _SMALL // (b.shape[0] * b.shape[1]))
+    for i in range(0, a.shape[0], rows):
+        np.dot(a[i : i + rows], b, out[i : i + rows])
 
 
 @_fast
@@ -120,14 +122,13 @@ def _rows(lags: int, steady: int) -> int:
 
 
 @_fast
-def _frame(
+def _frames(
     x: Floats,
     out: Floats,
     before: Floats,
     after: Floats,
     w: Floats,
     s: Floats,
-    bits: Bits,
     bands: int,
     width: int,
     blocks: int,
@@ -137,256 +138,345 @@ def _frame(
     lags: int,
     steady: int,
 ) -> None:
-    """From a frame ``x`` (2, bins) and the state ``before`` to ``out`` and the state ``after``.
+    """From frames ``x`` (frames, 2, bins) and the state ``before`` to ``out`` and the state ``after``.
 
-    ``w`` holds the weights as :func:`_packed` lays them out, in the order in which they are used here; ``s`` and
-    ``bits`` are the same scratch.
+    ``w`` holds the weights as :func:`_packed` lays them out, in the order in which they are used here; ``s`` is
+    scratch. What has no memory is one product for all frames: rows lie as (patch or band, frame), so that what mixes
+    patches or bands is one product too.
     """
+    count = x.shape[0]
     n = bands * width
     levels = 2 * (memory - 1)
     kept = max(taps - 1, lags)
     frame = 2 * BINS
-    past = before[levels : levels + kept * frame].reshape(kept, 2, BINS)  # the last one is the latest
+    rows, pairs = _rows(lags, steady), 2 + lags
     turn = w[: kept * frame].reshape(kept, 2, BINS)
     at = kept * frame
-    lagged = s[: kept * frame].reshape(kept, 2, BINS)  # the first one is the latest
-    o = kept * frame
-    rows, pairs = _rows(lags, steady), 2 + lags
-    clues = s[o : o + rows * BINS].reshape(rows, BINS)
-    o += rows * BINS
+
+    # The frames before and these, as they are; and, for each lag, turned by what steps lack.
+    o = (kept + count) * frame
+    heard = s[:o].reshape(kept + count, 2, BINS)
+    for i in range(kept * frame):
+        s[i] = before[levels + i]
+    for t in range(count):
+        for i in range(2):
+            for k in range(BINS):
+                heard[kept + t, i, k] = x[t, i, k]
+    for i in range(kept * frame):
+        after[levels + i] = s[count * frame + i]
+    lagged = s[o : o + kept * count * frame].reshape(kept, count, 2, BINS)
+    o += kept * count * frame
+    for lag in range(1, kept + 1):
+        cos, sin = turn[lag - 1, 0], turn[lag - 1, 1]
+        for t in range(count):
+            old, turned = heard[kept + t - lag], lagged[lag - 1, t]
+            for k in range(BINS):
+                turned[0, k] = cos[k] * old[0, k] - sin[k] * old[1, k]
+                turned[1, k] = cos[k] * old[1, k] + sin[k] * old[0, k]
+
+    means, knowns = s[o : o + memory - 1 + count], s[o + memory - 1 + count : o + 2 * (memory - 1 + count)]
+    o += 2 * (memory - 1 + count)
+    for i in range(memory - 1):
+        means[i] = before[2 * i]
+        knowns[i] = before[2 * i + 1]
+    state = levels + kept * frame
+    if steady > 0:
+        for i in range(USUAL * BINS + 1):
+            after[state + i] = before[state + i]
+    clues = s[o : o + rows * WIDE].reshape(rows, WIDE)  # of bin -1, 0, ... 162: what is no bin, and bin 0, stay zero
+    for i in range(rows * WIDE):
+        s[o + i] = _0
+    o += rows * WIDE
     flat = s[o : o + pairs * BINS]
     norm = flat.reshape(pairs, BINS)
     o += pairs * BINS
-    m = max(4 * n, 4 * units, pairs * BINS)  # for polynomials of as many numbers
-    room, room_bits = s[o : o + m], bits[o : o + m]
-    o += m
-
-    # What is heard: products with the frames before and the bin below, compressed.
-    re, im = x[0], x[1]
-    for lag in range(1, kept + 1):
-        old, cos, sin, turned = past[kept - lag], turn[lag - 1, 0], turn[lag - 1, 1], lagged[lag - 1]
-        for k in range(BINS):
-            turned[0, k] = cos[k] * old[0, k] - sin[k] * old[1, k]
-            turned[1, k] = cos[k] * old[1, k] + sin[k] * old[0, k]
-    m = (kept - 1) * frame
-    for i in range(m):
-        after[levels + i] = before[levels + frame + i]
-    for i in range(2):
-        for k in range(BINS):
-            after[levels + m + i * BINS + k] = x[i, k]
-    for k in range(1, BINS):
-        a, b, c, d = re[k], im[k], re[k - 1], im[k - 1]
-        size = a * a + b * b + _EPS
-        fre, fim = a * c + b * d, b * c - a * d
-        clues[0, k], clues[3, k], clues[4, k] = size, fre, fim
-        norm[0, k] = size * size
-        norm[2, k] = fre * fre + fim * fim + _EPS2
-    for lag in range(1, lags + 1):
-        r, q = (1, 1) if lag == 1 else (1 + 2 * lag, 1 + lag)
-        pre, pim = lagged[lag - 1, 0], lagged[lag - 1, 1]
+    seen = s[o : o + PATCHES * count * rows * KERNEL].reshape(PATCHES * count, rows * KERNEL)
+    o += PATCHES * count * rows * KERNEL
+    for t in range(count):
+        # What is heard: products with the frames before and the bin below, compressed.
+        re, im = heard[kept + t, 0], heard[kept + t, 1]
         for k in range(1, BINS):
-            tre, tim = re[k] * pre[k] + im[k] * pim[k], im[k] * pre[k] - re[k] * pim[k]
-            clues[r, k], clues[r + 1, k] = tre, tim
-            norm[q, k] = tre * tre + tim * tim + _EPS2
-    for q in range(pairs):
-        norm[q, 0] = _1
-    _powers(flat, room, room_bits, _POWER)
-    mean = _0
-    for k in range(2, 81):
-        mean += clues[0, k] * norm[0, k]
-    mean = mean / _f(79.0) + _FLOOR
-    total, known = mean, _1
-    for i in range(memory - 1):
-        total += before[2 * i]
-        known += before[2 * i + 1]
-    for i in range(levels - 2):
-        after[i] = before[i + 2]
-    after[levels - 2], after[levels - 1] = mean, _1
-    scale = known / total
-    state = levels + kept * frame
-    if steady > 0:
-        # What is usual in each bin: leaky means, and the mean of ones by which they are divided.
-        fresh = _1 / _f(steady)
-        m = state + USUAL * BINS
-        after[m] = before[m] + fresh * (_1 - before[m])
-        weight = scale / after[m]
-        for r in range(USUAL):
-            gain, now, mean_of = norm[(r + 1) // 2], clues[r], clues[rows - USUAL + r]
-            old = before[state + r * BINS : state + (r + 1) * BINS]
-            new = after[state + r * BINS : state + (r + 1) * BINS]
+            a, b, c, d = re[k], im[k], re[k - 1], im[k - 1]
+            size = a * a + b * b + _EPS
+            fre, fim = a * c + b * d, b * c - a * d
+            clues[0, k + 1], clues[3, k + 1], clues[4, k + 1] = size, fre, fim
+            norm[0, k] = size * size
+            norm[2, k] = fre * fre + fim * fim + _EPS2
+        for lag in range(1, lags + 1):
+            r, q = (1, 1) if lag == 1 else (1 + 2 * lag, 1 + lag)
+            pre, pim = lagged[lag - 1, t, 0], lagged[lag - 1, t, 1]
             for k in range(1, BINS):
-                new[k] = old[k] + fresh * (now[k] * gain[k] - old[k])
-                mean_of[k] = new[k] * weight
-        state = m + 1
-    for k in range(1, BINS):
-        clues[0, k] *= norm[0, k] * scale
-    for q in range(1, pairs):
-        one, other, gain = clues[2 * q - 1], clues[2 * q], norm[q]
+                tre, tim = re[k] * pre[k] + im[k] * pim[k], im[k] * pre[k] - re[k] * pim[k]
+                clues[r, k + 1], clues[r + 1, k + 1] = tre, tim
+                norm[q, k] = tre * tre + tim * tim + _EPS2
+        for q in range(pairs):
+            norm[q, 0] = _1
+        for i in range(flat.size):
+            flat[i] = _power(flat[i], _POWER)
+        mean = _0
+        for k in range(2, 81):
+            mean += clues[0, k + 1] * norm[0, k]
+        means[memory - 1 + t], knowns[memory - 1 + t] = mean / _f(79.0) + _FLOOR, _1
+        total, known = _0, _0
+        for i in range(t, t + memory):
+            total += means[i]
+            known += knowns[i]
+        scale = known / total
+        if steady > 0:
+            # What is usual in each bin: leaky means, and the mean of ones by which they are divided.
+            fresh = _1 / _f(steady)
+            m = state + USUAL * BINS
+            after[m] += fresh * (_1 - after[m])
+            weight = scale / after[m]
+            for r in range(USUAL):
+                gain, now, mean_of = norm[(r + 1) // 2], clues[r], clues[rows - USUAL + r]
+                leaky = after[state + r * BINS : state + (r + 1) * BINS]
+                for k in range(1, BINS):
+                    leaky[k] += fresh * (now[k + 1] * gain[k] - leaky[k])
+                    mean_of[k + 1] = leaky[k] * weight
         for k in range(1, BINS):
-            one[k] *= gain[k] * scale
-            other[k] *= gain[k] * scale
+            clues[0, k + 1] *= norm[0, k] * scale
+        for q in range(1, pairs):
+            one, other, gain = clues[2 * q - 1], clues[2 * q], norm[q]
+            for k in range(1, BINS):
+                one[k + 1] *= gain[k] * scale
+                other[k + 1] *= gain[k] * scale
+        for j in range(PATCHES):
+            row = seen[j * count + t]
+            for r in range(rows):
+                clue = clues[r]
+                for q in range(KERNEL):
+                    row[r * KERNEL + q] = clue[PATCH * j + q]
+    for i in range(memory - 1):
+        after[2 * i], after[2 * i + 1] = means[count + i], knowns[count + i]
+    if steady > 0:
+        state += USUAL * BINS + 1
 
     # Patches, and bands of them.
-    seen = s[o : o + PATCHES * rows * KERNEL].reshape(PATCHES, rows * KERNEL)
-    o += PATCHES * rows * KERNEL
-    for j in range(PATCHES):
-        for r in range(rows):
-            for q in range(KERNEL):
-                k = PATCH * j - 1 + q
-                seen[j, r * KERNEL + q] = clues[r, k] if 1 <= k < BINS else _0
-    patches = s[o : o + PATCHES * width].reshape(PATCHES, width)
-    o += PATCHES * width
+    patches = s[o : o + PATCHES * count * width].reshape(PATCHES * count, width)
+    o += PATCHES * count * width
     m = rows * KERNEL * width
-    np.dot(seen, w[at : at + m].reshape(rows * KERNEL, width), patches)
+    _multiply(seen, w[at : at + m].reshape(rows * KERNEL, width), patches)
     at += m
     bias = w[at : at + width]
     at += width
-    for j in range(PATCHES):
+    for j in range(PATCHES * count):
+        row = patches[j]
         for u in range(width):
-            patches[j, u] = max(patches[j, u] + bias[u], _0)
-    y = s[o : o + n].reshape(bands, width)
-    whole = s[o : o + n]
-    o += n
-    z = s[o : o + n].reshape(bands, width)
-    o += n
-    np.dot(w[at : at + bands * PATCHES].reshape(bands, PATCHES), patches, y)
-    at += bands * PATCHES
-    for i in range(n):
-        whole[i] += w[at + i]
-    at += n
+            row[u] = max(row[u] + bias[u], _0)
+    whole = s[o : o + n * count]
+    y = whole.reshape(bands * count, width)
+    o += n * count
+    mixed = s[o : o + n * count]
+    z = mixed.reshape(bands * count, width)
+    o += n * count
+    m = bands * PATCHES
+    np.dot(
+        w[at : at + m].reshape(bands, PATCHES),
+        patches.reshape(PATCHES, count * width),
+        whole.reshape(bands, count * width),
+    )
+    at += m
+    for r in range(bands):
+        bias = w[at : at + width]
+        at += width
+        for t in range(count):
+            row = y[r * count + t]
+            for u in range(width):
+                row[u] += bias[u]
 
-    gates = s[o : o + 4 * n].reshape(bands, 4 * width)
-    o += 4 * n
-    others = s[o : o + 4 * n].reshape(bands, 4 * width)
-    more = s[o : o + n].reshape(bands, width)
-    added = s[o : o + n]
-    o += 4 * n
+    gates = s[o : o + 4 * n * count].reshape(bands * count, 4 * width)
+    more = s[o : o + n * count].reshape(bands * count, width)  # after the recurrence is done with the gates
+    added = s[o : o + n * count]
+    o += 4 * n * count
+    others, gathered = s[o : o + 4 * n].reshape(bands, 4 * width), s[o + 4 * n : o + 8 * n]
+    o += 8 * n
     for block in range(blocks):
         # The recurrence that all bands share.
-        h_in, c_in = before[state : state + n], before[state + n : state + 2 * n]
-        h_out, c_out = after[state : state + n], after[state + n : state + 2 * n]
+        h, c = after[state : state + n], after[state + n : state + 2 * n]
+        for i in range(2 * n):
+            after[state + i] = before[state + i]
         state += 2 * n
         m = 4 * width * width
-        np.dot(y, w[at : at + m].reshape(width, 4 * width), gates)
+        _multiply(y, w[at : at + m].reshape(width, 4 * width), gates)
         at += m
-        np.dot(h_in.reshape(bands, width), w[at : at + m].reshape(width, 4 * width), others)
+        own = w[at : at + m].reshape(width, 4 * width)
         at += m
         bias = w[at : at + 4 * width]
         at += 4 * width
-        for r in range(bands):
-            for u in range(4 * width):
-                gates[r, u] += others[r, u] + bias[u]
-        _remember(gates, c_in, c_out, h_out, bands, width, room, room_bits)
-        for i in range(n):
-            whole[i] += h_out[i]
+        for t in range(count):
+            np.dot(h.reshape(bands, width), own, others)
+            for r in range(bands):
+                one, other = others[r], gates[r * count + t]
+                for v in range(4):
+                    gate = gathered[v * n + r * width : v * n + (r + 1) * width]
+                    for u in range(width):
+                        gate[u] = one[v * width + u] + other[v * width + u] + bias[v * width + u]
+            _remember(gathered, c, h)
+            for r in range(bands):
+                row = y[r * count + t]
+                for u in range(width):
+                    row[u] += h[r * width + u]
         # The mix over bands for each feature, and the one over features.
-        across = w[at : at + bands * n].reshape(bands, bands, width)
-        at += bands * n
+        # Some frames that lie side by side are taken at once, and so are four bands.
+        across, long, k = at, AHEAD * width, count * width
+        at += AHEAD * bands * n
         shift = w[at : at + n].reshape(bands, width)
         at += n
-        for r in range(bands):
-            mixed = z[r]
-            for u in range(width):
-                mixed[u] = shift[r, u]
-            for q in range(bands):
-                one, other = y[q], across[r, q]
-                for u in range(width):
-                    mixed[u] += one[u] * other[u]
-            for u in range(width):
-                mixed[u] = max(mixed[u], _0)
-        np.dot(z, w[at : at + width * width].reshape(width, width), more)
+        t = 0
+        while t < count:
+            m = long if count - t >= AHEAD else width
+            for r in range(bands):
+                i = (r * count + t) * width
+                for v in range(i, i + m, width):
+                    part, begin = mixed[v : v + width], shift[r]
+                    for u in range(width):
+                        part[u] = begin[u]
+                into = mixed[i : i + m]
+                for q in range(0, bands - 3, 4):
+                    a, j = across + (r * bands + q) * long, (q * count + t) * width
+                    y0, y1 = whole[j : j + m], whole[j + k : j + k + m]
+                    y2, y3 = whole[j + 2 * k : j + 2 * k + m], whole[j + 3 * k : j + 3 * k + m]
+                    a0, a1 = w[a : a + m], w[a + long : a + long + m]
+                    a2, a3 = w[a + 2 * long : a + 2 * long + m], w[a + 3 * long : a + 3 * long + m]
+                    for u in range(m):
+                        into[u] += y0[u] * a0[u] + y1[u] * a1[u] + y2[u] * a2[u] + y3[u] * a3[u]
+                for q in range(bands - bands % 4, bands):
+                    a, j = across + (r * bands + q) * long, (q * count + t) * width
+                    y0, a0 = whole[j : j + m], w[a : a + m]
+                    for u in range(m):
+                        into[u] += y0[u] * a0[u]
+                for u in range(m):
+                    into[u] = max(into[u], _0)
+            t += m // width
+        _multiply(z, w[at : at + width * width].reshape(width, width), more)
         at += width * width
-        for i in range(n):
+        for i in range(n * count):
             whole[i] += added[i]
         if block == 0 and units > 0:
             # The recurrence that sees all bands at once.
             few = bands * FEW
-            heard = s[o : o + few]
-            give = s[o + few : o + 2 * few]
-            wide_gates = s[o + 2 * few : o + 2 * few + 4 * units].reshape(1, 4 * units)
-            wide_others = s[o + 2 * few + 4 * units : o + 2 * few + 8 * units].reshape(1, 4 * units)
-            np.dot(y, w[at : at + width * FEW].reshape(width, FEW), heard.reshape(bands, FEW))
+            taken = s[o : o + few * count].reshape(bands * count, FEW)
+            p = o + few * count
+            given = s[p : p + few * count].reshape(count, few)
+            p += few * count
+            found = s[p : p + units * count].reshape(count, units)
+            p += units * count
+            wide_gates = s[p : p + 4 * units * count].reshape(count, 4 * units)
+            p += 4 * units * count
+            wide_others = s[p : p + 4 * units]
+            np.dot(y, w[at : at + width * FEW].reshape(width, FEW), taken)
             at += width * FEW
+            for r in range(bands):
+                for t in range(count):
+                    for u in range(FEW):
+                        given[t, r * FEW + u] = taken[r * count + t, u]
             last = before.size - 2 * units
-            h_in, c_in = before[last : last + units], before[last + units : last + 2 * units]
-            h_out, c_out = after[last : last + units], after[last + units : last + 2 * units]
-            np.dot(heard.reshape(1, few), w[at : at + few * 4 * units].reshape(few, 4 * units), wide_gates)
+            h, c = after[last : last + units], after[last + units : last + 2 * units]
+            for i in range(2 * units):
+                after[last + i] = before[last + i]
+            np.dot(given, w[at : at + few * 4 * units].reshape(few, 4 * units), wide_gates)
             at += few * 4 * units
-            np.dot(h_in.reshape(1, units), w[at : at + 4 * units * units].reshape(units, 4 * units), wide_others)
+            own = w[at : at + 4 * units * units].reshape(units, 4 * units)
             at += 4 * units * units
-            for u in range(4 * units):
-                wide_gates[0, u] += wide_others[0, u] + w[at + u]
+            bias = w[at : at + 4 * units]
             at += 4 * units
-            _remember(wide_gates, c_in, c_out, h_out, 1, units, room, room_bits)
-            np.dot(h_out.reshape(1, units), w[at : at + units * few].reshape(units, few), give.reshape(1, few))
+            for t in range(count):
+                np.dot(h, own, wide_others)
+                other = wide_gates[t]
+                for u in range(4 * units):
+                    wide_others[u] += other[u] + bias[u]
+                _remember(wide_others, c, h)
+                for u in range(units):
+                    found[t, u] = h[u]
+            np.dot(found, w[at : at + units * few].reshape(units, few), given)
             at += units * few
-            for i in range(few):
-                give[i] = max(give[i] + w[at + i], _0)
+            for r in range(bands):
+                for t in range(count):
+                    for u in range(FEW):
+                        taken[r * count + t, u] = max(given[t, r * FEW + u] + w[at + r * FEW + u], _0)
             at += few
-            np.dot(give.reshape(bands, FEW), w[at : at + FEW * width].reshape(FEW, width), more)
+            np.dot(taken, w[at : at + FEW * width].reshape(FEW, width), more)
             at += FEW * width
-            for i in range(n):
+            for i in range(n * count):
                 whole[i] += added[i]
 
     # From bands to patches, and to the taps of each bin.
-    wide = s[o : o + PATCHES * width].reshape(PATCHES, width)
-    o += PATCHES * width
-    np.dot(w[at : at + PATCHES * bands].reshape(PATCHES, bands), y, wide)
+    wide = s[o : o + PATCHES * count * width].reshape(PATCHES * count, width)
+    o += PATCHES * count * width
+    np.dot(
+        w[at : at + PATCHES * bands].reshape(PATCHES, bands),
+        whole.reshape(bands, count * width),
+        wide.reshape(PATCHES, count * width),
+    )
     at += PATCHES * bands
-    end = w[at : at + PATCHES * width].reshape(PATCHES, width)
-    at += PATCHES * width
     for j in range(PATCHES):
-        for u in range(width):
-            wide[j, u] = max(wide[j, u] + patches[j, u] + end[j, u], _0)
+        bias = w[at : at + width]
+        at += width
+        for t in range(count):
+            row, other = wide[j * count + t], patches[j * count + t]
+            for u in range(width):
+                row[u] = max(row[u] + other[u] + bias[u], _0)
     # What each patch gives to the taps of the next one, its own, and the one before.
-    count = 2 * taps * PATCH
-    parts = s[o : o + PATCHES * 3 * count].reshape(PATCHES, 3 * count)
-    np.dot(wide, w[at : at + width * 3 * count].reshape(width, 3 * count), parts)
-    at += width * 3 * count
-    for k in range(BINS):
-        # The last bin, half a bin wide, goes with the one below.
-        j, p = divmod(min(k, BINS - 2), PATCH)
-        re_sum, im_sum = _0, _0
-        for lag in range(taps):
-            i = 2 * lag * PATCH + p
-            a, b = w[at + i], w[at + i + PATCH]
-            for way in range(max(0, 1 - j), min(3, PATCHES + 1 - j)):
-                a += parts[j - 1 + way, way * count + i]
-                b += parts[j - 1 + way, way * count + i + PATCH]
-            c, d = (re[k], im[k]) if lag == 0 else (lagged[lag - 1, 0, k], lagged[lag - 1, 1, k])
-            re_sum += a * c - b * d
-            im_sum += a * d + b * c
-        out[0, k] = re_sum
-        out[1, k] = im_sum
+    each = 2 * taps * PATCH
+    parts = s[o : o + PATCHES * count * 3 * each].reshape(PATCHES * count, 3 * each)
+    o += PATCHES * count * 3 * each
+    _multiply(wide, w[at : at + width * 3 * each].reshape(width, 3 * each), parts)
+    at += width * 3 * each
+    bias = w[at : at + each]
+    tap = s[o : o + 2 * taps * BINS].reshape(2 * taps, BINS)
+    for t in range(count):
+        for j in range(PATCHES):
+            own = parts[j * count + t]
+            left, right = parts[max(j - 1, 0) * count + t], parts[min(j + 1, PATCHES - 1) * count + t]
+            first, last = (_1 if j > 0 else _0), (_1 if j < PATCHES - 1 else _0)
+            for i in range(2 * taps):
+                for p in range(PATCH):
+                    q = i * PATCH + p
+                    tap[i, j * PATCH + p] = bias[q] + own[each + q] + first * left[q] + last * right[2 * each + q]
+        re, im = heard[kept + t, 0], heard[kept + t, 1]
+        out_re, out_im = out[t, 0], out[t, 1]
+        for i in range(2 * taps):
+            tap[i, BINS - 1] = tap[i, BINS - 2]  # the last bin, half a bin wide, goes with the one below
+        for k in range(BINS):
+            out_re[k] = tap[0, k] * re[k] - tap[1, k] * im[k]
+            out_im[k] = tap[0, k] * im[k] + tap[1, k] * re[k]
+        for lag in range(1, taps):
+            a, b = tap[2 * lag], tap[2 * lag + 1]
+            pre, pim = lagged[lag - 1, t, 0], lagged[lag - 1, t, 1]
+            for k in range(BINS):
+                out_re[k] += a[k] * pre[k] - b[k] * pim[k]
+                out_im[k] += a[k] * pim[k] + b[k] * pre[k]
 
 
 class Native:
-    """One stream's way through a network, a frame at a time: what :class:`.model.Lane` is for the graph.
+    """One stream's way through a network, some frames at a time: what :class:`.model.Lane` is for the graph.
 
     Made by :func:`native`.
 
     Attributes:
-        given, answer: ``(1, 1, 2, bins)``, as those of a lane.
+        frames: of a call, at most.
+        given, answer: ``(1, frames, 2, bins)``, as those of a lane.
     """
 
-    def __init__(self, model: Model, code: Code) -> None:
-        self.given = np.zeros((1, 1, 2, BINS), np.float32)
-        self.answer = np.zeros((1, 1, 2, BINS), np.float32)
+    def __init__(self, model: Model, code: Code, frames: int) -> None:
+        self.frames = frames
+        self.given = np.zeros((1, frames, 2, BINS), np.float32)
+        self.answer = np.zeros((1, frames, 2, BINS), np.float32)
         zeros = model.initial(1)
         size = sum(a.size for a in zeros.values())
         self._flat = np.zeros(size, np.float32), np.zeros(size, np.float32)
         self._sets = _views(self._flat[0], zeros), _views(self._flat[1], zeros)
-        scratch = np.zeros(code.scratch, np.float32)
-        self._rest = (code.weights, scratch, scratch.view(np.int32), *code.sizes)
-        self._ends = self.given[0, 0], self.answer[0, 0]
+        self._rest = (code.weights, np.zeros(code.scratch(frames), np.float32), *code.sizes)
 
-    def run(self, state: State) -> State:
-        """From :attr:`given` to :attr:`answer`; see :meth:`.model.Lane.run`."""
+    def run(self, state: State, count: int = 1) -> State:
+        """The first ``count`` frames from :attr:`given` to :attr:`answer`; see :meth:`.model.Lane.run`."""
         turn = 1 if state is self._sets[1] else 0
         if state is not self._sets[turn]:
             for name, array in self._sets[turn].items():
                 array[...] = state[name]
-        _frame(*self._ends, self._flat[turn], self._flat[1 - turn], *self._rest)
+        ends = self.given[0, :count], self.answer[0, :count]
+        _frames(*ends, self._flat[turn], self._flat[1 - turn], *self._rest)
         return self._sets[1 - turn]
 
 
@@ -394,7 +484,7 @@ class Code:
     """What the machine code needs of a network: its weights in one row, its sizes, and how much scratch.
 
     Attributes:
-        wanted, state, scratch: numbers that :func:`_frame` reads or writes: of weights, of the state, of the rest.
+        wanted, state: numbers that :func:`_frames` reads or writes: of weights, of the state.
     """
 
     def __init__(self, weights: Floats, sizes: tuple[int, int, int, int, int, int, int, int]) -> None:
@@ -405,25 +495,34 @@ class Code:
         past, rows = 2 * BINS * max(taps - 1, lags), _rows(lags, steady)
         self.state = 2 * (memory - 1) + past + 2 * blocks * n + 2 * units + (USUAL * BINS + 1 if steady else 0)
         self.wanted = past + (rows * KERNEL + 1) * width + bands * PATCHES + n
-        self.wanted += blocks * (9 * width * width + 4 * width + bands * n + n)
+        self.wanted += blocks * (9 * width * width + 4 * width + AHEAD * bands * n + n)
         if units:
             self.wanted += 2 * width * FEW + 4 * units * (few + units + 1) + (units + 1) * few
         self.wanted += PATCHES * (bands + width) + (3 * width + 1) * 2 * taps * PATCH
-        # In the order in which the frame takes it; the context's part is used again by what follows it.
-        self.scratch = past + BINS * (rows + 2 + lags) + max(4 * n, 4 * units, (2 + lags) * BINS)
-        self.scratch += PATCHES * (rows * KERNEL + width)
-        self.scratch += 10 * n + 2 * bands * FEW + 8 * units + PATCHES * (width + 6 * taps * PATCH)
+
+    def scratch(self, frames: int) -> int:
+        """Numbers of scratch for so many frames, in the order in which :func:`_frames` takes them."""
+        bands, width, _, units, memory, taps, lags, steady = self.sizes
+        n, kept, rows, pairs = bands * width, max(taps - 1, lags), _rows(lags, steady), 2 + lags
+        once = 2 * BINS * kept + 2 * (memory - 1) + rows * WIDE + pairs * BINS
+        each = 2 * BINS * (1 + kept) + 2 + PATCHES * (rows * KERNEL + width) + 6 * n
+        # The context's part is used again by what follows it.
+        once += 8 * n + 4 * units + 2 * taps * BINS
+        each += 2 * bands * FEW + 5 * units + PATCHES * (width + 6 * taps * PATCH)
+        return once + each * frames
 
 
-def native(model: Model) -> Native | None:
-    """A lane of machine code; ``None`` if the network is another one, or numba is told not to compile.
+def native(model: Model, frames: int = 1) -> Native | None:
+    """A lane of machine code for so many frames a call.
+
+    ``None`` if the network is another one, or numba is told not to compile.
 
     The first call on a machine may take some seconds, in which another interpreter compiles.
     """
     if not compiling.available():
         return None
     code = _found(model)
-    return None if code is None else Native(model, code)
+    return None if code is None else Native(model, code, frames)
 
 
 @lru_cache(maxsize=8)
@@ -499,7 +598,7 @@ def _packed(p: dict[str, Floats], model: Model, blocks: int, kept: int) -> Float
         name = f"blocks.{i}"
         recurrence(f"{name}.time", owed)
         across = p[f"{name}.across"]  # (feature, from, to)
-        put(across.transpose(2, 1, 0), p[f"{name}.shift"] + (owed[:, None] * across.sum(1)).T)
+        put(np.tile(across.transpose(2, 1, 0), AHEAD), p[f"{name}.shift"] + (owed[:, None] * across.sum(1)).T)
         put(p[f"{name}.blend.weight"].T)
         owed = owed + p[f"{name}.blend.bias"]
         if i == 0 and "context.take.weight" in p:
@@ -520,12 +619,14 @@ def _proven(model: Model, code: Code) -> bool:
     x *= (10.0 ** (-1.5 + 1.5 * np.sin(np.arange(_PROOF_FRAMES) / 13.0))).astype(np.float32)[:, None, None]
     x[:, 40:60] = 0.0
     wanted, after = model.run(x, model.initial(1))
-    lane, state = Native(model, code), model.initial(1)
-    got = np.empty_like(x)
-    for i in range(_PROOF_FRAMES):
-        lane.given[...] = x[:, i : i + 1]
-        state = lane.run(state)
-        got[:, i : i + 1] = lane.answer
+    lane, state = Native(model, code, 8), model.initial(1)
+    got, at = np.empty_like(x), 0
+    for count in (*range(1, 9), *[1] * 20, *[8] * 8):
+        lane.given[:, :count] = x[:, at : at + count]
+        state = lane.run(state, count)
+        got[:, at : at + count] = lane.answer[:, :count]
+        at += count
+    assert at == _PROOF_FRAMES
     near = float(np.max(np.abs(got - wanted))) <= TOLERANCE * float(np.max(np.abs(wanted)))
     return near and all(np.allclose(state[name], value, atol=1e-3) for name, value in after.items())
 

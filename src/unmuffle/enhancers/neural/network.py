@@ -44,10 +44,16 @@ if TYPE_CHECKING:
     from .native import Native
 
 _FEW = 8
-"""Frames of a short block, at most: machine code, one by one, is quicker for them than the graph all at once."""
+"""Frames of a short block, at most."""
 
 _PIECE = 64
 """Frames of one call of the graph: what they need fits the cache of a core, and the calls do not matter."""
+
+_PIECE_OF_CODE = 16
+"""The same for machine code."""
+
+_LONG = 60_000
+"""Frames of a long signal, at least: what machine code saves of them pays for loading it. Ten minutes for ``live``."""
 
 _CHUNK = 8 * _PIECE
 """Frames that are transformed at once: some seconds."""
@@ -116,22 +122,23 @@ class NetworkKernel(SpectralKernel):
         # For single frames everything is prepared; what comes out is used up before the next one goes in.
         self._lane: Lane | Native = model.lane(channels if self._linked else 1)
         self._prepared = _desk(self._lane.given, frames.bins)
-        self._singly = 1  # frames at once that go through the lane one by one
+        self._ready = 1  # frames at once that the lane takes
         self._piece = _PIECE if facts.causal else 1 << 62
 
     def expect(self, block: int) -> None:
-        """Of blocks of a few frames: the frame as machine code, where there is some."""
-        if block > _FEW * self.granularity or self._lane.given.shape[0] > 1:
+        """Of blocks of a few frames, or a long signal: machine code, where there is some."""
+        frames = -(-block // self.granularity)
+        if _FEW < frames < _LONG or self._lane.given.shape[0] > 1 or not self.model.facts.causal:
             return
         try:
             from .native import native
         except MissingExtraError:
             return
-        lane = native(self.model)
+        lane = native(self.model, frames if frames <= _FEW else _PIECE_OF_CODE)
         if lane is not None:
             self._lane = lane
             self._prepared = _desk(lane.given, self.frames.bins)
-            self._singly = _FEW
+            self._ready = self._piece = lane.frames
 
     def init_bins(self) -> State:
         """The network's zeros."""
@@ -179,22 +186,27 @@ class NetworkKernel(SpectralKernel):
         channels, count, bins = spectrum.shape
         known = min(bins, self._bins)
         several = not isinstance(state, dict)
-        piece = 1 if count <= self._singly else self._piece
-        if not several and count > piece:
+        if not several and count > self._piece:
             made = np.empty_like(spectrum)
-            for i in range(0, count, piece):
-                made[:, i : i + piece], state = self._through(spectrum[:, i : i + piece], state)
+            for i in range(0, count, self._piece):
+                piece, state = self._through(spectrum[:, i : i + self._piece], state)
+                made[:, i : i + self._piece] = piece
             return made, state
-        lane = self._lane if count == 1 and not several else None
-        rows: NDArray[np.float32] = lane.given if lane else np.zeros((channels, count, 2, self._bins), np.float32)
-        given, taken, enhanced = self._prepared if lane else _desk(rows, bins)
+        lane = self._lane if count <= self._ready and not several else None
+        if lane is None:
+            rows = np.zeros((channels, count, 2, self._bins), np.float32)
+            given, taken, enhanced = _desk(rows, bins)
+        else:
+            rows = lane.given[:, :count]
+            given, taken, enhanced = self._prepared
+            given, taken, enhanced = given[:, :count], taken[:, :count], enhanced[:, :count]
         _copy(given, _pairs(spectrum)[:, :, :known], self._scale)
         if several:
             out, state = self.model.run_streams(rows, state)
         elif lane is None:
             out, state = self.model.run(rows, state)
         else:
-            out, state = lane.answer, lane.run(state)
+            out, state = lane.answer[:, :count], lane.run(state, count)
         _copy(taken, out.swapaxes(2, 3)[:, :, :known], self._unscale)
         if bins > known:
             before, after = rows[..., self._edge :], out[..., self._edge :]
