@@ -144,7 +144,9 @@ def enhance_file(
             found = _profile(profile, source, info)
             options = Options(method, params, strength_db, tuple(repair), stereo, found, loudness_lufs)
             enhancer = options.enhancer(info.channels)
-            stream = enhancer.stream(info.sample_rate, info.channels, usual_size=info.frames or None)
+            # A compiler beside a long index would be too much memory.
+            expected = None if long or not info.frames else info.frames
+            stream = enhancer.stream(info.sample_rate, info.channels, usual_size=expected)
             stream.set_strength(strength_db)
             latency_ms, made = stream.latency_ms, stream.channels_out
             frames = max(1, round((SHORT_BLOCK_S if long else BLOCK_S) * info.sample_rate))

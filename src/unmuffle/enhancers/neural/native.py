@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...signal.compiled import release
 from .. import compiling
 from .model import Model, State
 from .weights import initialisers
@@ -528,9 +529,10 @@ def native(model: Model, frames: int = 1) -> Native | None:
 @lru_cache(maxsize=8)
 def _found(model: Model) -> Code | None:
     """The code of a network, tried out."""
-    code = _code(model)
+    code = _code(model)  # the first call of a compiled function: numba makes itself ready, and takes 70 MB for it
     if code is None:
         return None
+    release()
     if not compiling.running():
         from .live import Live
 
