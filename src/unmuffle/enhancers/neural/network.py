@@ -49,7 +49,7 @@ _FEW = 8
 _PIECE = 64
 """Frames of one call of the graph: what they need fits the cache of a core, and the calls do not matter."""
 
-_PIECE_OF_CODE = 16
+_PIECE_OF_CODE = 32
 """The same for machine code."""
 
 _LONG = 60_000
