@@ -11,7 +11,7 @@ they differ by more than :data:`TOLERANCE`.
 
 Products of matrices are left to BLAS. Exponentials and powers are polynomials here, as those of the C library cannot be
 vectorised: :math:`e^x = 2^m e^r` with a whole :math:`m`, set as bits of the exponent, and a Taylor series for
-:math:`|r| \le \ln(2) / 2` (relative error below 1e-6); :math:`\log_2` by the bits of its exponent and the series of the
+:math:`|r| \le 1/2` (relative error below 3e-7); :math:`\log_2` by the bits of its exponent and the series of the
 inverse hyperbolic tangent for what is left.
 """
 
@@ -48,7 +48,8 @@ _PROOF_FRAMES = 120
 _f = np.float32
 _EPS, _EPS2, _FLOOR, _POWER = _f(1e-12), _f(1e-24), _f(0.01), _f(-0.425)
 _LOG2_E, _LN_2 = _f(1.442695041), _f(0.6931471806)
-_E2, _E3, _E4, _E5, _E6 = _f(1 / 2), _f(1 / 6), _f(1 / 24), _f(1 / 120), _f(1 / 720)
+_LN_2_HIGH, _LN_2_LOW = _f(0.693359375), _f(-2.12194440e-4)
+_E2, _E3, _E4, _E5, _E6, _E7 = _f(1 / 2), _f(1 / 6), _f(1 / 24), _f(1 / 120), _f(1 / 720), _f(1 / 5040)
 # 2 / ln 2 times 1, 1/3, 1/5, 1/7, 1/9.
 _L1, _L3, _L5, _L7, _L9 = _f(2.885390082), _f(0.961796694), _f(0.577078016), _f(0.412198583), _f(0.320598898)
 _ROOT_2 = _f(1.41421356)
@@ -61,22 +62,28 @@ def _fast(function: Any) -> Any:
     return compiling.compiled(function, reorder=True)
 
 
+def _exact(function: Any) -> Any:
+    """For sums in which digits would be lost in another order."""
+    return compiling.compiled(function)
+
+
 @_fast
-def _exp2(v: Any) -> Any:
-    """``2 ** v`` for ``v`` from -126 to 127."""
-    m = np.floor(v + _HALF)
-    r = (v - m) * _LN_2
+def _raised(r: Any, m: Any) -> Any:
+    """``exp(r) * 2 ** m`` for ``r`` within a half and a whole ``m`` from -126 to 127."""
     whole = np.int32((np.int32(m) + _BIAS) << _SHIFT).view(np.float32)
-    return (_1 + r * (_1 + r * (_E2 + r * (_E3 + r * (_E4 + r * (_E5 + r * _E6)))))) * whole
+    return (_1 + r * (_1 + r * (_E2 + r * (_E3 + r * (_E4 + r * (_E5 + r * (_E6 + r * _E7))))))) * whole
 
 
-@_fast
+@_exact
 def _falling(x: Any) -> Any:
     """``exp(-x)``; of what lies beyond +-25, that of 25: three of them can be multiplied."""
-    return _exp2(min(max(-x, -_MOST), _MOST) * _LOG2_E)
+    v = min(max(-x, -_MOST), _MOST)
+    m = np.floor(v * _LOG2_E + _HALF)
+    r = (v - m * _LN_2_HIGH) - m * _LN_2_LOW  # in two parts, of which the first loses no digit
+    return _raised(r, m)
 
 
-@_fast
+@_exact
 def _power(x: Any, power: Any) -> Any:
     """``x ** power``; ``x`` must be above 1.2e-38."""
     b = np.float32(x).view(np.int32)
@@ -87,8 +94,12 @@ def _power(x: Any, power: Any) -> Any:
     e = e + _1 if high else e
     t = (s - _1) / (s + _1)
     q = t * t
-    v = (e + t * (_L1 + q * (_L3 + q * (_L5 + q * (_L7 + q * _L9))))) * power
-    return _exp2(min(max(v, -_MOST_2), _MOST_2))
+    v = t * (_L1 + q * (_L3 + q * (_L5 + q * (_L7 + q * _L9)))) * power
+    # Whole powers of two are taken apart, so that what is left keeps its digits.
+    m = np.floor(e * power + _HALF)
+    coarse = np.floor(power * _f(1024.0)) * _f(1.0 / 1024.0)
+    r = ((e * coarse - m) + (e * (power - coarse) + v)) * _LN_2
+    return _raised(r, min(max(m, -_MOST_2), _MOST_2))
 
 
 @_fast
@@ -101,8 +112,9 @@ def _remember(g: Floats, cell: Floats, h: Floats) -> None:
     n = cell.size
     gate_i, gate_f, gate_g, gate_o = g[:n], g[n : 2 * n], g[2 * n : 3 * n], g[3 * n : 4 * n]
     for u in range(n):
-        a, b, d = _1 + _falling(gate_i[u]), _1 + _falling(gate_f[u]), _1 + _falling(gate_g[u])
-        c = (cell[u] * (a * d) + b * (_2 - d)) / (a * b * d)
+        a, b, e = _1 + _falling(gate_i[u]), _1 + _falling(gate_f[u]), _falling(gate_g[u])
+        d = _1 + e
+        c = (cell[u] * (a * d) + b * (_1 - e)) / (a * b * d)
         cell[u] = c
         e = _falling(_2 * c)
         h[u] = (_1 - e) / ((_1 + e) * (_1 + _falling(gate_o[u])))
