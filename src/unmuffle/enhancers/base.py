@@ -386,7 +386,7 @@ class Enhancer(abc.ABC):
                 it is known: the delay is then as small as that size allows, and the method can get ready for
                 blocks of that size. ``process`` takes any size.
             usual_size: of blocks whose size is not fixed: about how many samples they will hold, or, of a recording
-                that is there as a whole, how many it holds. The method gets ready for them; result (to 2e-6 of the
+                that is there as a whole, how many it holds. The method gets ready for them; result (to 1e-6 of the
                 peak) and delay do not depend on it.
 
         Raises:
