@@ -403,3 +403,20 @@ def test_what_it_does_is_to_compile(folder, monkeypatch):
     monkeypatch.setattr(compiling, "_alone", nullcontext)
     compiling.fill('method = "kalman-fast"\nlag = 3')
     assert ran == [(load("kalman-fast", lag=3), False)]
+
+
+def test_what_keeps_its_order_keeps_it_inside_of_what_does_not():
+    """numba hands options that were left open on to the functions that it compiles on the way."""
+    names = {"compiled": compiling.compiled}
+    text = """
+def exact(x, y):
+    return (x + y) - x
+exact = compiled(exact)
+def both(x, y):
+    return exact(x, y), (x + y) - x
+both = compiled(both, reorder=True)
+"""
+    exec(text, names)  # no file, so no code of an earlier run
+    inside, free = names["both"](np.float32(1e8), np.float32(1.0))
+    assert inside == 0.0  # 1e8 + 1 is 1e8 in single precision
+    assert free == 1.0

@@ -124,9 +124,9 @@ def compiled(function: F, *, reorder: bool = False) -> F:
         reorder: sums may be added in another order and products joined with them, as vectors of a processor do; not
             for sums that must be the same on every machine.
     """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    if reorder:
-        options["fastmath"] = {"contract", "reassoc", "nsz", "arcp"}
+    # Said in both cases: what is left open, a function that is compiled for another one takes over from that one.
+    fast = {"contract", "reassoc", "nsz", "arcp"} if reorder else False
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fast}
     try:
         out: Any = numba.njit(function, cache=True, **options)
         cache = _Cache(function)
