@@ -2,7 +2,7 @@ r"""A ``bandwise`` network as machine code: for streams of 10 ms blocks, and for
 
 onnxruntime runs a graph of a hundred small operators for a frame, and each costs more than its arithmetic. Compiled as
 one function (numba, extra ``[live]`` or ``[kalman]``; see :mod:`..compiling`) the same frame takes less than half the
-time, and one of many frames three quarters of it. It computes what ``unmuffle.train.nets.bandwise`` says, from the
+time, and one of many frames four fifths of it. It computes what ``unmuffle.train.nets.bandwise`` says, from the
 weights in the network file, of one channel; short files, many channels and many streams side by side stay with the
 graph, and so does everything where numba is not installed.
 
