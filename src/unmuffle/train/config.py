@@ -60,7 +60,8 @@ class TrainConfig:
         weight_decay: of AdamW.
         clip_norm: largest norm of the gradient.
         ema: decay of the averaged weights, which are the ones that are validated and exported.
-        bf16: bfloat16 in dense and recurrent layers, where the device has instructions for it.
+        bf16: bfloat16 in filters, dense and recurrent layers, where the device has instructions for it and computes
+            them rightly (:mod:`unmuffle.train.precision`).
         compile: fuse the losses with torch.compile (a minute at the start; needs a C++ compiler).
         samples: validation mixtures that are written as WAV files at each epoch, to listen to.
         tensorboard: write TensorBoard logs as well (needs the package ``tensorboard``).

@@ -21,6 +21,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -40,8 +41,10 @@ from .config import TrainConfig, from_dict, to_toml
 from .crew import Crew
 from .losses import Combined, si_sdr
 from .measures import MEASURES
-from .precision import computes_bfloat16
+from .precision import computes_bfloat16, in_single, wrong_layers
 from .stft import Stft
+
+_log = logging.getLogger("unmuffle.train")
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """noisy (batch, samples), target (batch, samples), band in Hz (batch,)."""
@@ -180,7 +183,6 @@ class Trainer:
             shares = f" with accumulate = {config.accumulate}" if config.accumulate > 1 else ""
             raise ParameterError(f"batch = {config.batch} cannot be shared evenly by {self.crew.count} devices{shares}")
         self.device = self.crew.device
-        self.bfloat16 = config.bf16 and computes_bfloat16(self.device)
         torch.manual_seed(config.seed)
         self.net = nets.make(config.net, config.sizes).to(self.device)
         self.api = cast(nets.Net, self.net)
@@ -190,6 +192,9 @@ class Trainer:
                 "pack the recordings at that rate"
             )
         self.stft = Stft(self.api.spec.at(pool.sample_rate)).to(self.device)
+        self.bfloat16 = config.bf16 and computes_bfloat16(self.device)
+        if self.bfloat16:
+            self._try_bfloat16()
         self.loss = Combined(self.stft, config.loss, opinion_every=config.opinion_every).to(self.device)
         self.mixer: Source = mixer or Mixer(pool, config.mix, "train")
         self.valid_mixer = Mixer(pool, config.mix, "valid")
@@ -245,6 +250,23 @@ class Trainer:
         if "plateau" in state:
             lowest, waited, scale = state["plateau"]
             self._lowest, self._waited, self._scale = float(lowest), int(waited), float(scale)
+
+    def _try_bfloat16(self) -> None:
+        """Layers that the device computes wrongly in bfloat16 stay in single precision, and the log says so.
+
+        Tried with the weights that the seed draws: a run that goes on finds the same as when it began.
+        """
+        noise = torch.randn((2, self.api.sample_rate), generator=torch.Generator().manual_seed(0)).to(self.device)
+        with _flushed_denormals():
+            wrong = wrong_layers(self.net, lambda: nets.through(self.api, self.stft, 0.1 * noise))
+        for name in wrong:
+            in_single(self.net.get_submodule(name))
+        if wrong and self.crew.first:
+            _log.warning(
+                "bfloat16 is computed wrongly on this machine (PyTorch %s) in: %s; computed in single precision",
+                torch.__version__,
+                ", ".join(wrong),
+            )
 
     # -- training --------------------------------------------------------------------------------
 
