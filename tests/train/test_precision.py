@@ -44,6 +44,12 @@ class WrongOutput(nn.Conv1d):
         return y.roll(1, 1) if torch.is_autocast_enabled("cpu") else y
 
 
+class NoNumber(nn.Conv1d):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = super().forward(x)
+        return y * torch.inf * 0.0 if torch.is_autocast_enabled("cpu") else y
+
+
 class _Half(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):
@@ -76,6 +82,7 @@ class Layers(nn.Module):
     [
         (nn.Conv1d, nn.Linear, []),
         (WrongOutput, nn.Linear, ["first"]),
+        (NoNumber, nn.Linear, ["first"]),
         (nn.Conv1d, WrongGradient, ["second"]),
         (WrongOutput, WrongGradient, ["first", "second"]),
     ],
