@@ -45,7 +45,7 @@ def wrong_layers(net: nn.Module, run: Callable[[], object]) -> list[str]:
         run: the network on a short signal, of any level and length.
     """
     names = {module: name for name, module in net.named_modules() if isinstance(module, _LAYERS)}
-    wrong: dict[str, None] = {}
+    wrong: list[str] = []
 
     def look(module: nn.Module, given: tuple[Any, ...], _: object) -> None:
         handles[module].remove()  # once is enough; and what follows calls the layer again
@@ -55,7 +55,7 @@ def wrong_layers(net: nn.Module, run: Callable[[], object]) -> list[str]:
         module.eval()
         alike = (float((b - a).norm()) <= LIMIT * float(a.norm()) + 1e-6 for a, b in zip(right, tried, strict=True))
         if not all(alike):  # nor is what is no number
-            wrong[names[module]] = None
+            wrong.append(names[module])
 
     handles = {module: module.register_forward_hook(look) for module in names}
     was = net.training
@@ -67,7 +67,7 @@ def wrong_layers(net: nn.Module, run: Callable[[], object]) -> list[str]:
         net.train(was)
         for handle in handles.values():
             handle.remove()
-    return list(wrong)
+    return wrong
 
 
 def _worked(module: nn.Module, given: tuple[Any, ...], bfloat16: bool) -> list[Tensor]:
