@@ -42,6 +42,8 @@ def test_plans(tree, inputs, options, expected):
 
 def test_residuals_follow(tree):
     assert plan(["x.wav"], residual="r.wav") == [Job("x.wav", "x.enhanced.wav", "r.wav")]
+    assert plan(["x.wav"], "new/", residual="rest/") == [Job("x.wav", "new/x.wav", "rest/x.wav")]
+    assert plan(["x.wav"], residual="in") == [Job("x.wav", "x.enhanced.wav", "in/x.wav")]
     jobs = plan(["in"], "out", residual="rest")
     assert [j.residual for j in jobs] == ["rest/a.wav", "rest/deep/b c.mp3"]
 

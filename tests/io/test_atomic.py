@@ -167,6 +167,14 @@ def test_no_such_folder(tmp_path: Path, ext: str, place: str, hint: str) -> None
     assert place in str(caught.value)
 
 
+def test_a_name_that_names_no_format(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"without extension.*\.wav.*folder with /"):
+        write(tmp_path / "clean", noise(1, 10), RATE)
+    with pytest.raises(OutputError, match=r"the extension '\.xyz'.*\.webm$"):
+        write(tmp_path / "clean.xyz", noise(1, 10), RATE)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_is_no_destination(tmp_path: Path) -> None:
     (tmp_path / "a.wav").mkdir()
     with pytest.raises(OutputError, match="folder"):

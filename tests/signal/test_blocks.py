@@ -17,8 +17,8 @@ BAD = [
     (np.zeros((2, 3, 4), np.float32), ShapeError, "shape"),
     (np.zeros((48000, 2), np.float32), ShapeError, "x.T"),
     (np.zeros((0, 2), np.float32), ShapeError, "channels"),
-    (np.array([0.0, np.nan]), NonFiniteError, "sample 1"),
-    (np.array([[0.0, 0.0], [np.inf, 0.0]], np.float32), NonFiniteError, "sample 0"),
+    (np.array([0.0, np.nan]), NonFiniteError, "sample 1 is nan;"),
+    (np.array([[0.0, 0.0], [np.inf, 0.0]], np.float32), NonFiniteError, "sample 0 is 0.0, inf;"),
     (np.array([1e300]), NonFiniteError, "scale"),
 ]
 

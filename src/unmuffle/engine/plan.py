@@ -62,9 +62,7 @@ def plan(
             jobs.append(Job(source, output or "-", residual))
             continue
         target = source if in_place else _target(source, root, output, several, extension)
-        rest = None
-        if residual is not None:
-            rest = _target(source, root, residual, several, extension) if several else residual
+        rest = None if residual is None else _target(source, root, residual, several, extension)
         jobs.append(Job(source, target, rest))
     taken: dict[str, str] = {}
     for job in jobs:

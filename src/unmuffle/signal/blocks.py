@@ -72,7 +72,8 @@ def as_block(x: Any, channels: int | None = None) -> Samples:
         raise ShapeError(f"expected {channels} channel(s), got shape {array.shape}{hint}")
     if not finite(array):
         bad = int(np.flatnonzero(~np.isfinite(array).all(axis=0))[0])
-        raise NonFiniteError(f"sample {bad} is {array[:, bad]!r}; replace NaN and infinity before enhancing")
+        values = ", ".join(str(value) for value in array[:, bad].tolist())
+        raise NonFiniteError(f"sample {bad} is {values}; replace NaN and infinity before enhancing")
     if array.dtype != np.float32:
         limit = float(np.finfo(np.float32).max)
         if array.size and float(np.max(np.abs(array))) > limit:
