@@ -2,10 +2,10 @@
 
     python bench/long_files.py [--minutes 15] [--rounds 5]
 
-One thread, one channel, 16 kHz: the bundled noisy recording, over and over, as one signal in memory. In each round
-every network does it both ways, in an order that is drawn anew; machine code is kept away by making no signal long
-enough for it. Processor time; reading and writing files is not part of it. Numba's import and the loading of the code
-come before and are told for themselves.
+One thread, 16 kHz: the bundled noisy recording, over and over, as one signal in memory, and as two channels of which
+the second hears it a millisecond later. In each round every network does it both ways, in an order that is drawn anew;
+machine code is kept away by making no signal long enough for it. Processor time; reading and writing files is not part
+of it. Numba's import and the loading of the code come before and are told for themselves.
 """
 
 from __future__ import annotations
@@ -22,7 +22,12 @@ import common  # isort: skip  # one thread: before numpy
 import numpy as np
 
 RATE = 16_000
-NETWORKS = ("live", "live-low")
+ROWS = {  # name and channels
+    "`live`": ("live", 1),
+    "`live`, stereo": ("live", 2),
+    "`live-low`": ("live-low", 1),
+    "`live-low`, stereo": ("live-low", 2),
+}
 TARGET = 200.0  # times real time, of `live`
 LOADING = (
     "import time; from unmuffle.enhancers.neural.model import shipped; model = shipped('live'); "
@@ -46,27 +51,30 @@ def main() -> None:
 
     before = common.load_average()
     x = speed.recording(RATE, 60.0 * args.minutes)
+    sounds = {1: x, 2: np.stack([x, np.roll(x, RATE // 1000)])}
     ways = {"code": network._LONG, "graph": 1 << 62}
-    times: dict[tuple[str, str], list[float]] = {(name, way): [] for name in NETWORKS for way in ways}
+    times: dict[tuple[str, str], list[float]] = {(row, way): [] for row in ROWS for way in ways}
     rng = np.random.default_rng(0)
     for number in range(args.rounds + 1):
         for index in rng.permutation(len(times)):
-            name, way = list(times)[index]
+            row, way = list(times)[index]
             network._LONG = ways[way]
+            name, channels = ROWS[row]
             method = registry.load(name)
-            cpu, _ = speed.clocked(lambda x, method=method: run_offline(method, x, RATE), x)
+            cpu, _ = speed.clocked(lambda x, method=method: run_offline(method, x, RATE), sounds[channels])
             if number:  # the first round loads all that there is to load
-                times[name, way].append(cpu / (x.size / RATE))
+                times[row, way].append(cpu / (x.size / RATE))
         print(f"round {number} of {args.rounds}, load {common.load_average()}", flush=True)
     loading = [float(subprocess.check_output([sys.executable, "-c", LOADING])) for _ in range(5)]
-    rows: dict[str, Any] = {}
-    for name in NETWORKS:
+    found: dict[str, Any] = {}
+    for row in ROWS:
         for way in ways:
-            taken = times[name, way]
-            rows.setdefault(name, {})[way] = {"median": float(np.median(taken)), "low": min(taken)}
-        ratio = np.array(times[name, "code"]) / np.array(times[name, "graph"])
-        rows[name]["ratio"] = float(np.median(ratio))
-    results = {"minutes": args.minutes, "rounds": args.rounds, "networks": rows, "loading_s": float(np.median(loading))}
+            taken = times[row, way]
+            found.setdefault(row, {})[way] = {"median": float(np.median(taken)), "low": min(taken)}
+        ratio = np.array(times[row, "code"]) / np.array(times[row, "graph"])
+        found[row]["ratio"] = float(np.median(ratio))
+    results = {"minutes": args.minutes, "rounds": args.rounds, "networks": found}
+    results["loading_s"] = float(np.median(loading))
     common.save("long_files", ("numba", "onnxruntime"), results, load_before=before)
 
 
@@ -75,12 +83,12 @@ def section(data: dict[str, Any]) -> list[str]:
     found = data["results"]
     rows = []
     for name, row in found["networks"].items():
-        cells = [f"`{name}`"]
+        cells = [name]
         for way in ("code", "graph"):
             cells += [f"{row[way][k]:.4f} ({1.0 / row[way][k]:.0f})" for k in ("median", "low")]
         rows.append([*cells, f"{row['ratio']:.2f}"])
     head = ["network", ">machine code, median", ">best", ">onnxruntime, median", ">best", ">ratio"]
-    live = found["networks"]["live"]["code"]
+    live = found["networks"]["`live`"]["code"]
     return [
         "## Long files",
         "",

@@ -71,13 +71,14 @@ def test_products_in_parts(rows: int) -> None:
     assert np.allclose(out, a @ b, atol=1e-4)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 5])
 @pytest.mark.parametrize("name", ["live", "live-low"])
-def test_the_frame_is_the_graph(name: str) -> None:
+def test_the_frame_is_the_graph(name: str, channels: int) -> None:
     model = shipped(name)
-    lane, state = native.native(model, 20), model.initial(1)
+    lane, state = native.native(model, 20, channels), model.initial(channels)
     assert lane is not None
     rng = np.random.default_rng(3)
-    x = (rng.standard_normal((1, 200, 2, 161)) * 10.0 ** rng.uniform(-4, 1, (1, 200, 1, 1))).astype(np.float32)
+    x = (rng.standard_normal((channels, 200, 2, 161)) * 10.0 ** rng.uniform(-4, 1, (1, 200, 1, 1))).astype(np.float32)
     whole, after = model.run(x, state)
     start = 0
     while start < 200:
@@ -121,14 +122,15 @@ def test_any_sizes(net: str, sizes: dict[str, int]) -> None:
     # Not a number of it is beyond the end: the machine code would not notice.
     code = native._found(model)
     assert code is not None
-    for frames in (1, 2, 5, 16):
-        lane = native.native(model, frames)
+    for frames, channels in ((1, 1), (2, 1), (5, 3), (16, 2)):
+        lane = native.native(model, frames, channels)
         assert isinstance(lane, native.Native)
-        guard = np.full(code.scratch(frames) + 64, 7.0, np.float32)
+        size = code.scratch(frames, channels)
+        guard = np.full(size + 64, 7.0, np.float32)
         lane._rest = (code.weights, guard, *code.sizes)
         lane.given[...] = np.random.default_rng(0).standard_normal(lane.given.shape)
-        lane.run(model.initial(1), frames)
-        assert np.all(guard[code.scratch(frames) :] == 7.0)
+        lane.run(model.initial(channels), frames)
+        assert np.all(guard[size:] == 7.0)
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000, 48_000])
@@ -141,6 +143,20 @@ def test_streams_of_short_blocks_are_the_whole(name: str, rate: int, block_ms: f
     y = np.concatenate([stream.process(x[i : i + size]) for i in range(0, x.size, size)] + [stream.flush()])
     whole = run_offline(enhancer, x, rate)
     assert np.max(np.abs(y[stream.latency_samples :][: x.size] - whole)) < CLOSE
+
+
+@pytest.mark.parametrize("name", ["live", "live-low"])
+def test_channels_together(name: str) -> None:
+    """A voice at the left and a noise at the right, and a channel that is silent: linked, as the graph does it."""
+    enhancer, size = load(name), 480
+    x = np.stack([noise(1.0, 48_000), 0.3 * noise(1.0, 48_000, 1), np.zeros(48_000, np.float32)])
+    stream = enhancer.stream(48_000, channels=3, block_size=size)
+    assert isinstance(stream._kernel._lane, native.Native)
+    parts = [stream.process(x[:, i : i + size]) for i in range(0, x.shape[1], size)]
+    y = np.concatenate([*parts, stream.flush()], 1)[:, stream.latency_samples :][:, : x.shape[1]]
+    assert np.max(np.abs(y - run_offline(enhancer, x, 48_000))) < CLOSE
+    assert np.max(np.abs(y[0])) > 1e-3
+    assert not np.any(y[2])
 
 
 @pytest.mark.parametrize("size", [{"block_size": 160}, {"usual_size": 320}])
@@ -200,7 +216,7 @@ def test_only_where_it_helps() -> None:
     assert isinstance(lane(block=None), Lane)
     assert isinstance(lane(block=16_000), Lane)
     assert isinstance(lane(block=160 * network._LONG), native.Native)
-    assert isinstance(lane(channels=2), Lane)
+    assert isinstance(lane(channels=2), native.Native)
 
 
 def test_inside_of_a_chain() -> None:
@@ -278,13 +294,15 @@ def test_not_without_numba() -> None:
     assert done.stdout.split() == ["Lane", "160"]
 
 
-@pytest.mark.parametrize("rate", [8000, 48_000])
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (48_000, 1), (48_000, 2)])
 @pytest.mark.parametrize("name", ["live", "live-low"])
-def test_long_files_get_it(name: str, rate: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_files_get_it(
+    name: str, rate: int, channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import soundfile
 
-    x = noise(2.3, rate)
-    soundfile.write(tmp_path / "in.wav", x, rate, subtype="FLOAT")
+    x = np.stack([noise(2.3, rate, seed) for seed in range(channels)])
+    soundfile.write(tmp_path / "in.wav", x.T, rate, subtype="FLOAT")
     graph = run_offline(load(name), x, rate)
     made = []
     assert native.native(shipped(name)) is not None  # from here on nothing is tried out
@@ -294,7 +312,7 @@ def test_long_files_get_it(name: str, rate: int, tmp_path: Path, monkeypatch: py
     enhance_file(tmp_path / "in.wav", tmp_path / "out.wav", method=name)
     assert [type(lane) for lane in made] == [native.Native] * 2
     assert 0 < np.max(np.abs(y - graph)) < CLOSE  # two ways
-    assert np.max(np.abs(soundfile.read(tmp_path / "out.wav", dtype="float32")[0] - y)) < 1e-7
+    assert np.max(np.abs(soundfile.read(tmp_path / "out.wav", dtype="float32", always_2d=True)[0].T - y)) < 1e-7
 
 
 def test_short_files_do_not_load_numba(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@ r"""A ``bandwise`` network as machine code: for streams of 10 ms blocks, and for
 onnxruntime runs a graph of a hundred small operators for a frame, and each costs more than its arithmetic. Compiled as
 one function (numba, extra ``[live]`` or ``[kalman]``; see :mod:`..compiling`) the same frame takes less than half the
 time, and one of many frames four fifths of it. It computes what ``unmuffle.train.nets.bandwise`` says, from the
-weights in the network file, of one channel; short files, many channels and many streams side by side stay with the
-graph, and so does everything where numba is not installed.
+weights in the network file, for any number of channels; short files and many streams side by side stay with the graph,
+and so does everything where numba is not installed.
 
 That it is the same is not taken for granted: a network is run both ways when it is loaded, and the graph is kept if
 they differ by more than :data:`TOLERANCE`.
@@ -138,6 +138,7 @@ def _rows(lags: int, steady: int) -> int:
 def _frames(
     x: Floats,
     out: Floats,
+    count: int,
     before: Floats,
     after: Floats,
     w: Floats,
@@ -151,13 +152,13 @@ def _frames(
     lags: int,
     steady: int,
 ) -> None:
-    """From frames ``x`` (frames, 2, bins) and the state ``before`` to ``out`` and the state ``after``.
+    """From the first ``count`` frames of ``x`` (channels, frames, 2, bins) and ``before`` to ``out`` and ``after``.
 
-    ``w`` holds the weights as :func:`_packed` lays them out, in the order in which they are used here; ``s`` is
-    scratch. What has no memory is one product for all frames: rows lie as (patch or band, frame), so that what mixes
-    patches or bands is one product too.
+    ``before`` and ``after`` are states. ``w`` holds the weights as :func:`_packed` lays them out, in the order in which
+    they are used here; ``s`` is scratch. What has no memory is one product for all frames: rows lie as (patch or band,
+    frame), so that what mixes patches or bands is one product too.
     """
-    count = x.shape[0]
+    channels = x.shape[0]
     n = bands * width
     levels = 2 * (memory - 1)
     kept = max(taps - 1, lags)
@@ -167,32 +168,34 @@ def _frames(
     at = kept * frame
 
     # The frames before and these, as they are; and, for each lag, turned by what steps lack.
-    o = (kept + count) * frame
-    heard = s[:o].reshape(kept + count, 2, BINS)
-    for i in range(kept * frame):
-        s[i] = before[levels + i]
-    for t in range(count):
-        for i in range(2):
-            for k in range(BINS):
-                heard[kept + t, i, k] = x[t, i, k]
-    for i in range(kept * frame):
-        after[levels + i] = s[count * frame + i]
-    lagged = s[o : o + kept * count * frame].reshape(kept, count, 2, BINS)
-    o += kept * count * frame
-    for lag in range(1, kept + 1):
-        cos, sin = turn[lag - 1, 0], turn[lag - 1, 1]
+    past, span = kept * frame, (kept + count) * frame
+    o = channels * span
+    heard = s[:o].reshape(channels, kept + count, 2, BINS)
+    lagged = s[o : o + channels * count * past].reshape(channels, kept, count, 2, BINS)
+    o += channels * count * past
+    for ch in range(channels):
+        for i in range(past):
+            s[ch * span + i] = before[levels + ch * past + i]
         for t in range(count):
-            old, turned = heard[kept + t - lag], lagged[lag - 1, t]
-            for k in range(BINS):
-                turned[0, k] = cos[k] * old[0, k] - sin[k] * old[1, k]
-                turned[1, k] = cos[k] * old[1, k] + sin[k] * old[0, k]
+            for i in range(2):
+                for k in range(BINS):
+                    heard[ch, kept + t, i, k] = x[ch, t, i, k]
+        for i in range(past):
+            after[levels + ch * past + i] = s[ch * span + count * frame + i]
+        for lag in range(1, kept + 1):
+            cos, sin = turn[lag - 1, 0], turn[lag - 1, 1]
+            for t in range(count):
+                old, turned = heard[ch, kept + t - lag], lagged[ch, lag - 1, t]
+                for k in range(BINS):
+                    turned[0, k] = cos[k] * old[0, k] - sin[k] * old[1, k]
+                    turned[1, k] = cos[k] * old[1, k] + sin[k] * old[0, k]
 
     means, knowns = s[o : o + memory - 1 + count], s[o + memory - 1 + count : o + 2 * (memory - 1 + count)]
     o += 2 * (memory - 1 + count)
     for i in range(memory - 1):
         means[i] = before[2 * i]
         knowns[i] = before[2 * i + 1]
-    state = levels + kept * frame
+    state = levels + channels * past
     if steady > 0:
         for i in range(USUAL * BINS + 1):
             after[state + i] = before[state + i]
@@ -205,23 +208,32 @@ def _frames(
     o += pairs * BINS
     seen = s[o : o + PATCHES * count * rows * KERNEL].reshape(PATCHES * count, rows * KERNEL)
     o += PATCHES * count * rows * KERNEL
+    share = _1 / _f(channels)
     for t in range(count):
-        # What is heard: products with the frames before and the bin below, compressed.
-        re, im = heard[kept + t, 0], heard[kept + t, 1]
-        for k in range(1, BINS):
-            a, b, c, d = re[k], im[k], re[k - 1], im[k - 1]
-            size = a * a + b * b + _EPS
-            fre, fim = a * c + b * d, b * c - a * d
-            clues[0, k + 1], clues[3, k + 1], clues[4, k + 1] = size, fre, fim
-            norm[0, k] = size * size
-            norm[2, k] = fre * fre + fim * fim + _EPS2
-        for lag in range(1, lags + 1):
-            r, q = (1, 1) if lag == 1 else (1 + 2 * lag, 1 + lag)
-            pre, pim = lagged[lag - 1, t, 0], lagged[lag - 1, t, 1]
+        # What is heard: products with the frames before and the bin below, means over the channels, compressed.
+        for r in range(1 + 2 * (pairs - 1)):
             for k in range(1, BINS):
-                tre, tim = re[k] * pre[k] + im[k] * pim[k], im[k] * pre[k] - re[k] * pim[k]
-                clues[r, k + 1], clues[r + 1, k + 1] = tre, tim
-                norm[q, k] = tre * tre + tim * tim + _EPS2
+                clues[r, k + 1] = _0
+        for ch in range(channels):
+            re, im = heard[ch, kept + t, 0], heard[ch, kept + t, 1]
+            for k in range(1, BINS):
+                a, b, c, d = re[k], im[k], re[k - 1], im[k - 1]
+                clues[0, k + 1] += share * (a * a + b * b)
+                clues[3, k + 1] += share * (a * c + b * d)
+                clues[4, k + 1] += share * (b * c - a * d)
+            for lag in range(1, lags + 1):
+                r = 1 if lag == 1 else 1 + 2 * lag
+                pre, pim = lagged[ch, lag - 1, t, 0], lagged[ch, lag - 1, t, 1]
+                for k in range(1, BINS):
+                    clues[r, k + 1] += share * (re[k] * pre[k] + im[k] * pim[k])
+                    clues[r + 1, k + 1] += share * (im[k] * pre[k] - re[k] * pim[k])
+        for k in range(1, BINS):
+            size = clues[0, k + 1] + _EPS
+            clues[0, k + 1], norm[0, k] = size, size * size
+        for q in range(1, pairs):
+            one, other = clues[2 * q - 1], clues[2 * q]
+            for k in range(1, BINS):
+                norm[q, k] = one[k + 1] * one[k + 1] + other[k + 1] * other[k + 1] + _EPS2
         for q in range(pairs):
             norm[q, 0] = _1
         for i in range(flat.size):
@@ -447,19 +459,20 @@ def _frames(
                 for p in range(PATCH):
                     q = i * PATCH + p
                     tap[i, j * PATCH + p] = bias[q] + own[each + q] + first * left[q] + last * right[2 * each + q]
-        re, im = heard[kept + t, 0], heard[kept + t, 1]
-        out_re, out_im = out[t, 0], out[t, 1]
         for i in range(2 * taps):
             tap[i, BINS - 1] = tap[i, BINS - 2]  # the last bin, half a bin wide, goes with the one below
-        for k in range(BINS):
-            out_re[k] = tap[0, k] * re[k] - tap[1, k] * im[k]
-            out_im[k] = tap[0, k] * im[k] + tap[1, k] * re[k]
-        for lag in range(1, taps):
-            a, b = tap[2 * lag], tap[2 * lag + 1]
-            pre, pim = lagged[lag - 1, t, 0], lagged[lag - 1, t, 1]
+        for ch in range(channels):
+            re, im = heard[ch, kept + t, 0], heard[ch, kept + t, 1]
+            out_re, out_im = out[ch, t, 0], out[ch, t, 1]
             for k in range(BINS):
-                out_re[k] += a[k] * pre[k] - b[k] * pim[k]
-                out_im[k] += a[k] * pim[k] + b[k] * pre[k]
+                out_re[k] = tap[0, k] * re[k] - tap[1, k] * im[k]
+                out_im[k] = tap[0, k] * im[k] + tap[1, k] * re[k]
+            for lag in range(1, taps):
+                a, b = tap[2 * lag], tap[2 * lag + 1]
+                pre, pim = lagged[ch, lag - 1, t, 0], lagged[ch, lag - 1, t, 1]
+                for k in range(BINS):
+                    out_re[k] += a[k] * pre[k] - b[k] * pim[k]
+                    out_im[k] += a[k] * pim[k] + b[k] * pre[k]
 
 
 class Native:
@@ -469,18 +482,18 @@ class Native:
 
     Attributes:
         frames: of a call, at most.
-        given, answer: ``(1, frames, 2, bins)``, as those of a lane.
+        given, answer: ``(channels, frames, 2, bins)``, as those of a lane.
     """
 
-    def __init__(self, model: Model, code: Code, frames: int) -> None:
+    def __init__(self, model: Model, code: Code, frames: int, channels: int = 1) -> None:
         self.frames = frames
-        self.given = np.zeros((1, frames, 2, BINS), np.float32)
-        self.answer = np.zeros((1, frames, 2, BINS), np.float32)
-        zeros = model.initial(1)
+        self.given = np.zeros((channels, frames, 2, BINS), np.float32)
+        self.answer = np.zeros((channels, frames, 2, BINS), np.float32)
+        zeros = model.initial(channels)
         size = sum(a.size for a in zeros.values())
         self._flat = np.zeros(size, np.float32), np.zeros(size, np.float32)
         self._sets = _views(self._flat[0], zeros), _views(self._flat[1], zeros)
-        self._rest = (code.weights, np.zeros(code.scratch(frames), np.float32), *code.sizes)
+        self._rest = (code.weights, np.zeros(code.scratch(frames, channels), np.float32), *code.sizes)
 
     def run(self, state: State, count: int = 1) -> State:
         """The first ``count`` frames from :attr:`given` to :attr:`answer`; see :meth:`.model.Lane.run`."""
@@ -488,8 +501,7 @@ class Native:
         if state is not self._sets[turn]:
             for name, array in self._sets[turn].items():
                 array[...] = state[name]
-        ends = self.given[0, :count], self.answer[0, :count]
-        _frames(*ends, self._flat[turn], self._flat[1 - turn], *self._rest)
+        _frames(self.given, self.answer, count, self._flat[turn], self._flat[1 - turn], *self._rest)
         return self._sets[1 - turn]
 
 
@@ -497,35 +509,41 @@ class Code:
     """What the machine code needs of a network: its weights in one row, its sizes, and how much scratch.
 
     Attributes:
-        wanted, state: numbers that :func:`_frames` reads or writes: of weights, of the state.
+        wanted: numbers that :func:`_frames` reads of weights.
     """
 
     def __init__(self, weights: Floats, sizes: tuple[int, int, int, int, int, int, int, int]) -> None:
         self.weights = weights
         self.sizes = sizes
-        bands, width, blocks, units, memory, taps, lags, steady = sizes
+        bands, width, blocks, units, _, taps, lags, steady = sizes
         n, few = bands * width, bands * FEW
         past, rows = 2 * BINS * max(taps - 1, lags), _rows(lags, steady)
-        self.state = 2 * (memory - 1) + past + 2 * blocks * n + 2 * units + (USUAL * BINS + 1 if steady else 0)
         self.wanted = past + (rows * KERNEL + 1) * width + bands * PATCHES + n
         self.wanted += blocks * (9 * width * width + 4 * width + AHEAD * bands * n + n)
         if units:
             self.wanted += 2 * width * FEW + 4 * units * (few + units + 1) + (units + 1) * few
         self.wanted += PATCHES * (bands + width) + (3 * width + 1) * 2 * taps * PATCH
 
-    def scratch(self, frames: int) -> int:
+    def state(self, channels: int) -> int:
+        """Numbers that :func:`_frames` reads and writes of a state."""
+        bands, width, blocks, units, memory, taps, lags, steady = self.sizes
+        past = 2 * BINS * max(taps - 1, lags)
+        usual = USUAL * BINS + 1 if steady else 0
+        return 2 * (memory - 1) + channels * past + usual + 2 * blocks * bands * width + 2 * units
+
+    def scratch(self, frames: int, channels: int) -> int:
         """Numbers of scratch for so many frames, in the order in which :func:`_frames` takes them."""
         bands, width, _, units, memory, taps, lags, steady = self.sizes
         n, kept, rows, pairs = bands * width, max(taps - 1, lags), _rows(lags, steady), 2 + lags
-        once = 2 * BINS * kept + 2 * (memory - 1) + rows * WIDE + pairs * BINS
-        each = 2 * BINS * (1 + kept) + 2 + PATCHES * (rows * KERNEL + width) + 6 * n
+        once = channels * 2 * BINS * kept + 2 * (memory - 1) + rows * WIDE + pairs * BINS
+        each = channels * 2 * BINS * (1 + kept) + 2 + PATCHES * (rows * KERNEL + width) + 6 * n
         # The context's part is used again by what follows it.
         once += 8 * n + 4 * units + 2 * taps * BINS
         each += 2 * bands * FEW + 5 * units + PATCHES * (width + 6 * taps * PATCH)
         return once + each * frames
 
 
-def native(model: Model, frames: int = 1) -> Native | None:
+def native(model: Model, frames: int = 1, channels: int = 1) -> Native | None:
     """A lane of machine code for so many frames a call.
 
     ``None`` if the network is another one, or numba is told not to compile.
@@ -535,7 +553,7 @@ def native(model: Model, frames: int = 1) -> Native | None:
     if not compiling.available():
         return None
     code = _found(model)
-    return None if code is None else Native(model, code, frames)
+    return None if code is None else Native(model, code, frames, channels)
 
 
 @lru_cache(maxsize=8)
@@ -577,8 +595,9 @@ def _code(model: Model) -> Code | None:
     except (KeyError, ValueError, IndexError, TypeError):  # eight-bit weights, or a form of another version
         return None
     # Machine code does not look where its arrays end.
-    held = sum(a.size for a in model.initial(1).values())
-    return code if (code.weights.size, held) == (code.wanted, code.state) else None
+    held = [sum(a.size for a in model.initial(channels).values()) for channels in (1, 2)]
+    fits = code.weights.size == code.wanted and held == [code.state(1), code.state(2)]
+    return code if fits else None
 
 
 def _packed(p: dict[str, Floats], model: Model, blocks: int, kept: int) -> Floats:
@@ -627,13 +646,13 @@ def _packed(p: dict[str, Floats], model: Model, blocks: int, kept: int) -> Float
 
 
 def _proven(model: Model, code: Code) -> bool:
-    """Does the code do what the graph does, on noise whose level swings by 60 dB?"""
+    """Does the code do what the graph does, on noise in two channels whose level swings by 60 dB?"""
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((1, _PROOF_FRAMES, 2, BINS)).astype(np.float32)
+    x = rng.standard_normal((2, _PROOF_FRAMES, 2, BINS)).astype(np.float32)
     x *= (10.0 ** (-1.5 + 1.5 * np.sin(np.arange(_PROOF_FRAMES) / 13.0))).astype(np.float32)[:, None, None]
     x[:, 40:60] = 0.0
-    wanted, after = model.run(x, model.initial(1))
-    lane, state = Native(model, code, 8), model.initial(1)
+    wanted, after = model.run(x, model.initial(2))
+    lane, state = Native(model, code, 8, 2), model.initial(2)
     got, at = np.empty_like(x), 0
     for count in (*range(1, 9), *[1] * 20, *[8] * 8):
         lane.given[:, :count] = x[:, at : at + count]

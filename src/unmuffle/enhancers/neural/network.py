@@ -128,13 +128,14 @@ class NetworkKernel(SpectralKernel):
     def expect(self, block: int) -> None:
         """Of blocks of a few frames, or a long signal: machine code, where there is some."""
         frames = -(-block // self.granularity)
-        if _FEW < frames < _LONG or self._lane.given.shape[0] > 1 or not self.model.facts.causal:
+        if _FEW < frames < _LONG or not self.model.facts.causal:
             return
         try:
             from .native import native
         except MissingExtraError:
             return
-        lane = native(self.model, frames if frames <= _FEW else _PIECE_OF_CODE)
+        channels = self._lane.given.shape[0]
+        lane = native(self.model, frames if frames <= _FEW else _PIECE_OF_CODE, channels)
         if lane is not None:
             self._lane = lane
             self._prepared = _desk(lane.given, self.frames.bins)
