@@ -27,6 +27,8 @@ capacity       what a stream costs, and whether one more fits
 session        one ``/stream`` connection
 metrics        what is counted, for Prometheus
 static, page/  the web page at ``/``, and the headers that keep it to this server
+description    what there is, for programs: OpenAPI, AsyncAPI, the methods
+state          all of the above in one running server: how it begins, ends, and is looked after
 app, run       the ASGI application, and the process around it
 =============  ==============================================================================
 

@@ -1,10 +1,12 @@
-"""The machine-readable descriptions: what OpenAPI cannot guess, and AsyncAPI for the stream."""
+"""The machine-readable descriptions: what OpenAPI cannot guess, AsyncAPI for the stream, and the methods."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ..engine.options import REPAIRS
+from ..enhancers import params, registry
+from ..errors import MissingExtraError, UnmuffleError
 from .protocol import FORMATS
 
 _FAULT_SCHEMA = {
@@ -152,3 +154,29 @@ ASYNCAPI: dict[str, Any] = {
         "send": {"action": "send", "channel": {"$ref": "#/channels/stream"}},
     },
 }
+
+
+def describe_methods() -> list[dict[str, Any]]:
+    """All methods with their parameters, as far as they are installed here."""
+    found = []
+    for name in registry.names():
+        line = registry.entry(name)
+        row: dict[str, Any] = {"name": name, "family": line.family, "summary": line.summary, "live": line.causal}
+        try:
+            kind = registry.kind(name)
+            stream = registry.load(name).stream(48000, line.channels)
+        except MissingExtraError:
+            row["available"] = False
+            found.append(row)
+            continue
+        except UnmuffleError:
+            continue  # needs something that cannot be set from outside, such as a network file
+        row["available"] = True
+        row["latency_ms"] = stream.latency_ms if line.causal else None
+        row["parameters"] = {
+            key: {"default": f.default, **f.metadata}
+            for key, f in params.parameters(kind).items()
+            if not (isinstance(f.default, str) and f.metadata["choices"] is None)
+        }
+        found.append(row)
+    return found

@@ -17,7 +17,7 @@ from .faults import Fault
 from .keys import key_of
 
 if TYPE_CHECKING:
-    from .app import State
+    from .state import State
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

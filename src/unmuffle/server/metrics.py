@@ -17,7 +17,7 @@ from ..quality.figures import NAMES
 
 if TYPE_CHECKING:
     from ..quality.monitor import Surveyor
-    from .app import State
+    from .state import State
 
 _LATENCY_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 

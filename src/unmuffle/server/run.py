@@ -27,11 +27,12 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.protocol import OPEN
 
 from ..errors import ParameterError
-from .app import State, create_app
+from .app import create_app
 from .config import ServerConfig
 from .frames import Cutter, binary
 from .linger import LINGER_BYTES, Lingering
 from .session import Session
+from .state import State
 
 _log = logging.getLogger("unmuffle.server")
 

@@ -39,7 +39,7 @@ from .seats import Seat
 from .turn import CROWD
 
 if TYPE_CHECKING:
-    from .app import State
+    from .state import State
 
 T = TypeVar("T")
 

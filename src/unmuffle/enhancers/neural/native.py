@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...signal.compiled import release
-from .. import compiling
+from .. import compiling, registry
 from .model import Model, State
 from .weights import initialisers
 
@@ -564,9 +564,7 @@ def _found(model: Model) -> Code | None:
         return None
     release()
     if not compiling.running():
-        from .live import Live
-
-        compiling.warm(Live())
+        compiling.warm(registry.load("live"))
     try:
         return code if _proven(model, code) else None
     except Exception:  # a version of numba that cannot compile this, a machine without memory for it
