@@ -25,6 +25,7 @@ def tree(tmp_path, monkeypatch):
         (["x.wav"], {"output": "y.mp3"}, [("x.wav", "y.mp3")]),
         (["x.wav"], {"output": "in"}, [("x.wav", "in/x.wav")]),
         (["x.wav"], {"output": "new/"}, [("x.wav", "new/x.wav")]),
+        (["x.wav"], {"output": "new", "raw": True}, [("x.wav", "new")]),
         (["x.wav"], {"in_place": True}, [("x.wav", "x.wav")]),
         (["x.wav"], {"output": "-"}, [("x.wav", "-")]),
         (["-"], {}, [("-", "-")]),
@@ -61,6 +62,9 @@ def test_residuals_follow(tree):
         (["x.wav"], {"in_place": True, "output": "y.wav"}, ParameterError, "leave out"),
         (["x.wav"], {"extension": "a/b"}, ParameterError, "no extension"),
         (["x.wav", "x.wav"], {"output": "out"}, OutputError, "both become"),
+        (["x.wav"], {"output": "new"}, OutputError, r"'new/' for a folder, or 'new\.wav'"),
+        (["x.wav"], {"residual": "rest"}, OutputError, r"'rest/' for a folder, or 'rest\.wav'"),
+        (["-"], {"output": "new"}, OutputError, r"'new/' for a folder"),
     ],
 )
 def test_plans_that_cannot_be(tree, inputs, options, error, words):

@@ -168,7 +168,7 @@ def test_no_such_folder(tmp_path: Path, ext: str, place: str, hint: str) -> None
 
 
 def test_a_name_that_names_no_format(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"without extension.*\.wav.*folder with /"):
+    with pytest.raises(OutputError, match=r"without extension.*\.wav"):
         write(tmp_path / "clean", noise(1, 10), RATE)
     with pytest.raises(OutputError, match=r"the extension '\.xyz'.*\.webm$"):
         write(tmp_path / "clean.xyz", noise(1, 10), RATE)

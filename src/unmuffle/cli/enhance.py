@@ -134,7 +134,7 @@ def enhance(
         raise ParameterError("--raw needs --rate: samples without a header do not say it")
     if raw is None and (rate is not None or channels is not None):
         raise ParameterError("--rate and --channels describe --raw samples; other inputs say it themselves")
-    work = plan(inputs, output, in_place=in_place, extension=to, residual=residual)
+    work = plan(inputs, output, in_place=in_place, extension=to, residual=residual, raw=raw is not None)
     settings: dict[str, Any] = {
         "method": chosen,
         "strength_db": common.strength(strength),

@@ -30,6 +30,7 @@ def plan(
     in_place: bool = False,
     extension: str | None = None,
     residual: str | None = None,
+    raw: bool = False,
 ) -> list[Job]:
     """Turn what was named on the command line into jobs.
 
@@ -40,10 +41,11 @@ def plan(
         in_place: write over the inputs.
         extension: of the outputs, to change the format; with or without a dot.
         residual: a file (for one input) or a folder for what is removed.
+        raw: files hold samples without a header, and may have any name.
 
     Raises:
         MediaNotFoundError, NotAudioError: nothing there, or a folder without media.
-        OutputError: two inputs would become one output.
+        OutputError: two inputs would become one output, or a name is neither that of a folder nor of a format.
         ParameterError: the options contradict each other.
     """
     if not inputs:
@@ -54,6 +56,12 @@ def plan(
         raise ParameterError("--in-place writes over the inputs: leave out -o and --to")
     found = [pair for name in inputs for pair in _expand(name)]
     several = len(found) > 1 or any(root is not None for _, root in found)
+    for name in (output, residual):
+        if not (name is None or name == "-" or several or raw or _is_folder(name) or os.path.splitext(name)[1]):
+            raise OutputError(
+                f"{name!r} is no folder that is there, and has no extension that names a format; "
+                f"write {name + '/'!r} for a folder, or {name + '.wav'!r}"
+            )
     jobs = []
     for source, root in found:
         if source == "-" or output == "-":
@@ -103,6 +111,10 @@ def _media_below(folder: Path) -> list[Path]:
     )
 
 
+def _is_folder(name: str) -> bool:
+    return os.path.isdir(name) or name.endswith(("/", os.sep))
+
+
 def _target(source: str, root: str | None, output: str | None, several: bool, extension: str | None) -> str:
     path = Path(source)
     suffix = path.suffix if extension is None else "." + extension.lstrip(".")
@@ -114,7 +126,7 @@ def _target(source: str, root: str | None, output: str | None, several: bool, ex
         return str(base / path.relative_to(root).parent / name)
     if output is None:
         return str(path.with_name(path.stem + SUFFIX + suffix))
-    if os.path.isdir(output) or output.endswith(("/", os.sep)) or several:
+    if several or _is_folder(output):
         if os.path.exists(output) and not os.path.isdir(output):
             raise OutputError(f"{output!r} is a file; a folder is needed for several results")
         return str(Path(output) / name)

@@ -87,9 +87,8 @@ def container_for(name: str) -> Container:
         return CONTAINERS[suffix]
     except KeyError:
         what = f"the extension {suffix!r}" if suffix else "a name without extension"
-        folder = "" if suffix else ", or end the name of a folder with /"
         raise OutputError(
-            f"{name!r}: {what} names no format that can be written; use one of {' '.join(sorted(CONTAINERS))}{folder}"
+            f"{name!r}: {what} names no format that can be written; use one of {' '.join(sorted(CONTAINERS))}"
         ) from None
 
 

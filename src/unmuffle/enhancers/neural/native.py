@@ -510,15 +510,16 @@ class Code:
 
     Attributes:
         wanted: numbers that :func:`_frames` reads of weights.
+        kept: past frames that a state holds.
     """
 
     def __init__(self, weights: Floats, sizes: tuple[int, int, int, int, int, int, int, int]) -> None:
         self.weights = weights
         self.sizes = sizes
         bands, width, blocks, units, _, taps, lags, steady = sizes
-        n, few = bands * width, bands * FEW
-        past, rows = 2 * BINS * max(taps - 1, lags), _rows(lags, steady)
-        self.wanted = past + (rows * KERNEL + 1) * width + bands * PATCHES + n
+        self.kept = max(taps - 1, lags)
+        n, few, rows = bands * width, bands * FEW, _rows(lags, steady)
+        self.wanted = 2 * BINS * self.kept + (rows * KERNEL + 1) * width + bands * PATCHES + n
         self.wanted += blocks * (9 * width * width + 4 * width + AHEAD * bands * n + n)
         if units:
             self.wanted += 2 * width * FEW + 4 * units * (few + units + 1) + (units + 1) * few
@@ -526,15 +527,14 @@ class Code:
 
     def state(self, channels: int) -> int:
         """Numbers that :func:`_frames` reads and writes of a state."""
-        bands, width, blocks, units, memory, taps, lags, steady = self.sizes
-        past = 2 * BINS * max(taps - 1, lags)
+        bands, width, blocks, units, memory, _, _, steady = self.sizes
         usual = USUAL * BINS + 1 if steady else 0
-        return 2 * (memory - 1) + channels * past + usual + 2 * blocks * bands * width + 2 * units
+        return 2 * (memory - 1 + channels * BINS * self.kept + blocks * bands * width + units) + usual
 
     def scratch(self, frames: int, channels: int) -> int:
         """Numbers of scratch for so many frames, in the order in which :func:`_frames` takes them."""
         bands, width, _, units, memory, taps, lags, steady = self.sizes
-        n, kept, rows, pairs = bands * width, max(taps - 1, lags), _rows(lags, steady), 2 + lags
+        n, kept, rows, pairs = bands * width, self.kept, _rows(lags, steady), 2 + lags
         once = channels * 2 * BINS * kept + 2 * (memory - 1) + rows * WIDE + pairs * BINS
         each = channels * 2 * BINS * (1 + kept) + 2 + PATCHES * (rows * KERNEL + width) + 6 * n
         # The context's part is used again by what follows it.
@@ -544,7 +544,7 @@ class Code:
 
 
 def native(model: Model, frames: int = 1, channels: int = 1) -> Native | None:
-    """A lane of machine code for so many frames a call.
+    """A lane of machine code for so many frames a call, of so many channels.
 
     ``None`` if the network is another one, or numba is told not to compile.
 
@@ -566,7 +566,7 @@ def _found(model: Model) -> Code | None:
     if not compiling.running():
         compiling.warm(registry.load("live"))
     try:
-        return code if _proven(model, code) else None
+        return code if all(_proven(model, code, channels) for channels in (1, 2)) else None
     except Exception:  # a version of numba that cannot compile this, a machine without memory for it
         if compiling.running():
             raise  # to those who are trying
@@ -643,14 +643,14 @@ def _packed(p: dict[str, Floats], model: Model, blocks: int, kept: int) -> Float
     return np.concatenate(parts)
 
 
-def _proven(model: Model, code: Code) -> bool:
-    """Does the code do what the graph does, on noise in two channels whose level swings by 60 dB?"""
+def _proven(model: Model, code: Code, channels: int) -> bool:
+    """Does the code do what the graph does, on noise whose level swings by 60 dB?"""
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((2, _PROOF_FRAMES, 2, BINS)).astype(np.float32)
+    x = rng.standard_normal((channels, _PROOF_FRAMES, 2, BINS)).astype(np.float32)
     x *= (10.0 ** (-1.5 + 1.5 * np.sin(np.arange(_PROOF_FRAMES) / 13.0))).astype(np.float32)[:, None, None]
     x[:, 40:60] = 0.0
-    wanted, after = model.run(x, model.initial(2))
-    lane, state = Native(model, code, 8, 2), model.initial(2)
+    wanted, after = model.run(x, model.initial(channels))
+    lane, state = Native(model, code, 8, channels), model.initial(channels)
     got, at = np.empty_like(x), 0
     for count in (*range(1, 9), *[1] * 20, *[8] * 8):
         lane.given[:, :count] = x[:, at : at + count]
